@@ -1,0 +1,252 @@
+//! A fault, and all of them the way rustc shows its own.
+
+use std::error::Error;
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use crate::config::document::Spot;
+
+/// One thing wrong, where, and what to write instead.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// What is wrong, in one line.
+    pub message: String,
+
+    /// The file, for a fault without a spot.
+    pub name: String,
+
+    /// Where.
+    pub spot: Option<Spot>,
+
+    /// Why, under the caret; empty: none.
+    pub label: String,
+
+    /// What it collides with, and a label there.
+    pub other: Option<(Spot, String)>,
+
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl Fault {
+    /// A fault at a spot.
+    #[must_use]
+    pub fn at(spot: Spot, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            name: spot.document.name.clone(),
+            spot: Some(spot),
+            label: label.into(),
+            other: None,
+            help: None,
+        }
+    }
+
+    /// A fault of a file as a whole.
+    #[must_use]
+    pub fn of(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            name: name.into(),
+            spot: None,
+            label: String::new(),
+            other: None,
+            help: None,
+        }
+    }
+
+    /// Adds what to write instead.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds what it collides with, where that is known.
+    #[must_use]
+    pub fn against(mut self, other: Option<Spot>, label: impl Into<String>) -> Self {
+        self.other = other.map(|spot| (spot, label.into()));
+        self
+    }
+
+    /// The order of reading: by file, then by position; faults of a whole file last.
+    fn rank(&self) -> (usize, usize) {
+        self.spot
+            .as_ref()
+            .map_or((usize::MAX, 0), |at| (at.document.rank, at.span.start))
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let message = clean(&self.message);
+        let mut group = Group::with_title(Level::ERROR.primary_title(message));
+        match (&self.spot, &self.other) {
+            (None, _) => group = group.element(Origin::path(self.name.as_str())),
+            (Some(spot), Some((other, why))) if same_file(spot, other) => {
+                group = group.element(snippet(
+                    PRIMARY,
+                    spot,
+                    &self.label,
+                    Some((&other.span, why)),
+                ));
+            }
+            (Some(spot), other) => {
+                group = group.element(snippet(PRIMARY, spot, &self.label, None));
+                if let Some((other, why)) = other {
+                    group = group.element(snippet(ASIDE, other, why, None));
+                }
+            }
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(wrap(&clean(help))));
+        }
+        renderer.render(&[group])
+    }
+}
+
+/// What is wrong, `^^^`.
+const PRIMARY: AnnotationKind = AnnotationKind::Primary;
+
+/// What it collides with, `---`.
+const ASIDE: AnnotationKind = AnnotationKind::Context;
+
+fn same_file(one: &Spot, other: &Spot) -> bool {
+    one.document.rank == other.document.rank
+}
+
+/// Cuts out the lines that are pointed at: the renderer's work grows with what it is given.
+fn snippet<'a>(
+    kind: AnnotationKind,
+    spot: &'a Spot,
+    label: &str,
+    other: Option<(&Range<usize>, &str)>,
+) -> Snippet<'a, Annotation<'a>> {
+    let text = &*spot.document.text;
+    let main = first_line(text, &spot.span);
+    let aside = other.map(|(span, label)| (first_line(text, span), label));
+    let (mut start, mut end) = (main.start, main.end);
+    if let Some((span, _)) = &aside {
+        start = start.min(span.start);
+        end = end.max(span.end);
+    }
+    let start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[end..].find('\n').map_or(text.len(), |line| end + line);
+    let line = text[..start].matches('\n').count() + 1;
+    let within = |span: Range<usize>| span.start - start..span.end - start;
+    let optional = |label: &str| Some(clean(label)).filter(|label| !label.is_empty());
+    let context = aside.map(|(span, label)| {
+        let annotation = ASIDE.span(within(span));
+        annotation.label(optional(label))
+    });
+    let annotation = kind.span(within(main));
+    Snippet::source(&text[start..end])
+        .line_start(line)
+        .path(spot.document.name.as_str())
+        .annotation(annotation.label(optional(label)))
+        .annotations(context)
+}
+
+/// Cuts a span to its first line: nobody needs a caret along a page of text.
+fn first_line(text: &str, span: &Range<usize>) -> Range<usize> {
+    let quoted = text.get(span.clone()).unwrap_or_default();
+    let length = quoted.lines().next().map_or(0, str::len);
+    span.start..span.start + length
+}
+
+/// Takes the control characters out of a text that quotes the file: it goes to a terminal.
+fn clean(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(visible).collect()
+}
+
+/// Breaks a help at spaces, at 90 columns: a list of every key is longer than a screen is wide.
+fn wrap(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > 90 {
+            wrapped.push('\n');
+            column = 0;
+        } else if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += width;
+    }
+    wrapped
+}
+
+/// Everything wrong with a config: at least one fault, in the order of reading.
+#[derive(Clone, Debug)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// Makes the result of a check that gathers its faults.
+    ///
+    /// # Errors
+    /// * There is at least one.
+    pub fn none(mut faults: Vec<Fault>) -> Result<(), Self> {
+        if faults.is_empty() {
+            return Ok(());
+        }
+        faults.sort_by_key(Fault::rank);
+        Err(Self(faults))
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Fault] {
+        &self.0
+    }
+
+    /// Renders all of them as rustc does, and a line that counts them; ends with a newline.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let mut page = String::new();
+        for fault in &self.0 {
+            page.push_str(&fault.render(&renderer));
+            page.push_str("\n\n");
+        }
+        let summary = clean(&self.to_string());
+        let summary = Group::with_title(Level::ERROR.primary_title(summary));
+        page.push_str(&renderer.render(&[summary]));
+        page.push('\n');
+        page
+    }
+}
+
+/// One line: how many, and in which files.
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0.len() == 1 { "" } else { "s" };
+        write!(f, "{} fault{plural} in ", self.0.len())?;
+        let mut names: Vec<&str> = Vec::new();
+        for fault in &self.0 {
+            if !names.contains(&fault.name.as_str()) {
+                names.push(&fault.name);
+            }
+        }
+        match names.as_slice() {
+            [one] => f.write_str(one),
+            [one, two] => write!(f, "{one} and {two}"),
+            [one, rest @ ..] => write!(f, "{one} and {} other files", rest.len()),
+            [] => Ok(()),
+        }
+    }
+}
+
+impl Error for Faults {}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Self(vec![fault])
+    }
+}

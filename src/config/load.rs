@@ -1,0 +1,396 @@
+//! Files, includes, and the order of it all.
+//!
+//! Each file is parsed, each of its tables read on its own, and then the rules that take more than
+//! one key are asked of what could be read. All faults are told at once.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use glob::MatchOptions;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::Config;
+use crate::config::check::{self, Wrong};
+use crate::config::document::{Document, Node, Place, Sources, Spot};
+use crate::config::fault::{Fault, Faults};
+use crate::config::table;
+
+/// The most bytes of one file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The most files that includes may lead to.
+const INCLUDES_MAX: usize = 1000;
+
+/// The most services of all files.
+const SERVICES_MAX: usize = 10_000;
+
+/// The most syntax errors told of one file: a recovering parser stumbles on after the first.
+const SYNTAX_FAULTS_MAX: usize = 3;
+
+/// The keys of the main file.
+const TOP: [&str; 7] = [
+    "include", "server", "workers", "queue", "admin", "log", "service",
+];
+
+/// A config, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the files say.
+    pub config: Config,
+
+    /// The main file; `None`: built in.
+    pub path: Option<PathBuf>,
+
+    /// Where each key stands.
+    pub sources: Sources,
+}
+
+impl Loaded {
+    /// Makes a fault of a key that only a higher layer can find wrong: a template that does not
+    /// compile, a file that is not there.
+    ///
+    /// `message` says what is wrong, `label` (may be empty) why, `help` what to write instead.
+    #[must_use]
+    pub fn fault(
+        &self,
+        place: &Place,
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: Option<String>,
+    ) -> Fault {
+        let fault = check::fault(&self.sources, place, message.into(), label.into());
+        Fault { help, ..fault }
+    }
+}
+
+/// Reads a config file, and those it includes.
+///
+/// # Errors
+/// * A file can't be read, is no UTF-8, or has more than 1 MiB.
+/// * Anything in it is wrong.
+pub fn load(path: &Path) -> Result<Loaded, Faults> {
+    let name = path.display().to_string();
+    let text = read_file(path, &name).map_err(|fault| Faults::from(*fault))?;
+    let mut draft = Draft::default();
+    draft.main(&name, &text.into(), Some(path));
+    draft.finish(Some(path.to_owned()))
+}
+
+/// Reads a config that is in no file, called `name` in errors.
+///
+/// # Errors
+/// * Anything in it is wrong. There is no place that an `include` could be relative to.
+pub fn parse(text: &str, name: &str) -> Result<Loaded, Faults> {
+    let mut draft = Draft::default();
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(too_long(name).into());
+    }
+    draft.main(name, &text.into(), None);
+    draft.finish(None)
+}
+
+/// The config of a replyd that was given none: the shipped `server.toml`.
+///
+/// # Panics
+/// Never: a test reads it.
+#[must_use]
+pub fn built_in() -> Loaded {
+    let text = include_str!("../../server.toml");
+    parse(text, "the built-in server.toml").expect("invariant: the shipped server.toml is valid")
+}
+
+fn read_file(path: &Path, name: &str) -> Result<String, Box<Fault>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| {
+        let mut bounded = file.take(FILE_BYTES_MAX + 1);
+        bounded.read_to_end(&mut bytes)
+    });
+    if let Err(error) = read {
+        let message = match error.kind() {
+            io::ErrorKind::IsADirectory => "this is a directory, not a file".to_owned(),
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            io::ErrorKind::PermissionDenied => "no permission to read this file".to_owned(),
+            _ => format!("can't read this file: {error}"),
+        };
+        return Err(Box::new(Fault::of(name, message)));
+    }
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Box::new(too_long(name)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|b| *b == b'\n').count();
+        let help = "a config file is UTF-8 text; was this one saved as Latin-1?";
+        Box::new(Fault::of(name, format!("not UTF-8: a wrong byte in line {line}")).help(help))
+    })
+}
+
+fn too_long(name: &str) -> Fault {
+    let message = format!("more than {FILE_BYTES_MAX} bytes (1 MiB)");
+    Fault::of(name, message).help("put services into files of their own, and `include` them")
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Draft {
+    config: Config,
+    sources: Sources,
+    wrong: Wrong,
+    faults: Vec<Fault>,
+}
+
+impl Draft {
+    fn main(&mut self, name: &str, text: &Arc<str>, path: Option<&Path>) {
+        let Some((document, table)) = self.document(name, text) else {
+            return;
+        };
+        for (key, value) in &table {
+            match &**key.get_ref() {
+                "server" => self.config.server = self.section(&document, "server", value),
+                "workers" => self.config.workers = self.section(&document, "workers", value),
+                "queue" => self.config.queue = self.section(&document, "queue", value),
+                "admin" => self.config.admin = self.section(&document, "admin", value),
+                "log" => self.config.log = self.section(&document, "log", value),
+                "service" => self.services(&document, value),
+                "include" => {}
+                other => {
+                    let spot = at(&document, key.span());
+                    self.faults
+                        .push(table::unknown(spot, table::clip(other), &TOP));
+                }
+            }
+        }
+        // Last, so that included services come after those of the main file.
+        if let Some(value) = table.get("include") {
+            self.include(&document, value, path);
+        }
+    }
+
+    fn included(&mut self, path: &Path) {
+        let name = path.display().to_string();
+        let text: Arc<str> = match read_file(path, &name) {
+            Ok(text) => text.into(),
+            Err(fault) => return self.faults.push(*fault),
+        };
+        let Some((document, table)) = self.document(&name, &text) else {
+            return;
+        };
+        for (key, value) in &table {
+            let spot = at(&document, key.span());
+            let fault = match &**key.get_ref() {
+                "service" => {
+                    self.services(&document, value);
+                    continue;
+                }
+                "include" => Fault::at(
+                    spot,
+                    "an included file can't include others",
+                    "only the main file can",
+                )
+                .help("name the files in the main file's `include`"),
+                key if TOP.contains(&key) => Fault::at(
+                    spot,
+                    format!("`{key}` in an included file"),
+                    "an included file holds [[service]] and nothing else",
+                )
+                .help("move it to the main file"),
+                key => table::unknown(spot, table::clip(key), &["service"]),
+            };
+            self.faults.push(fault);
+        }
+    }
+
+    /// Parses a file; `None` if its syntax is wrong: what was recovered would only confuse.
+    fn document<'t>(
+        &mut self,
+        name: &str,
+        text: &'t Arc<str>,
+    ) -> Option<(Arc<Document>, DeTable<'t>)> {
+        let (table, mut errors) = DeTable::parse_recoverable(text);
+        let document = Arc::new(Document {
+            rank: self.sources.documents.len(),
+            name: name.to_owned(),
+            text: Arc::clone(text),
+            root: Node::new(0..0, table.get_ref()),
+        });
+        self.sources.documents.push(Arc::clone(&document));
+        errors.sort_by_key(|error| error.span().map(|span| span.start));
+        let faults = errors.iter().map(|error| syntax(&document, error));
+        self.faults.extend(faults.take(SYNTAX_FAULTS_MAX));
+        errors.is_empty().then(|| (document, table.into_inner()))
+    }
+
+    fn section<T: DeserializeOwned + Default>(
+        &mut self,
+        document: &Arc<Document>,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+    ) -> T {
+        let prefix = format!("{name}.");
+        let outcome = table::read(document, &prefix, value, &mut self.faults);
+        self.wrong.top(name, &outcome.wrong);
+        outcome.value
+    }
+
+    fn services(&mut self, document: &Arc<Document>, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Array(list) = value.get_ref() else {
+            let why = "there can be many services: each starts with two brackets";
+            let fault = Fault::at(at(document, value.span()), "wrong value for `service`", why);
+            self.faults.push(fault.help("write [[service]]"));
+            return;
+        };
+        for (index, service) in list.iter().enumerate() {
+            if self.config.services.len() >= SERVICES_MAX {
+                let spot = at(document, service.span());
+                let message = format!("more than {SERVICES_MAX} services");
+                self.faults.push(Fault::at(spot, message, "one too many"));
+                return;
+            }
+            let outcome = table::read(document, "", service, &mut self.faults);
+            self.wrong
+                .service(self.config.services.len(), outcome.wrong);
+            self.config.services.push(outcome.value);
+            self.sources.services.push((Arc::clone(document), index));
+        }
+    }
+
+    fn include(
+        &mut self,
+        document: &Arc<Document>,
+        value: &Spanned<DeValue<'_>>,
+        path: Option<&Path>,
+    ) {
+        let wrong = |span| {
+            let why = "expected a list of files, such as [\"conf.d/*.toml\"]";
+            Fault::at(at(document, span), "wrong value for `include`", why)
+        };
+        let DeValue::Array(list) = value.get_ref() else {
+            return self.faults.push(wrong(value.span()));
+        };
+        let mut files = Vec::new();
+        for pattern in list {
+            let spot = at(document, pattern.span());
+            match pattern.get_ref().as_str() {
+                None => self.faults.push(wrong(pattern.span())),
+                Some(pattern) => match matches(pattern, path) {
+                    Ok(found) => files.extend(found),
+                    Err((why, help)) => {
+                        let fault = Fault::at(spot, "can't include this", why);
+                        self.faults.push(Fault { help, ..fault });
+                    }
+                },
+            }
+        }
+        if files.len() > INCLUDES_MAX {
+            let message = format!("more than {INCLUDES_MAX} included files");
+            let spot = at(document, value.span());
+            return self
+                .faults
+                .push(Fault::at(spot, message, format!("{} of them", files.len())));
+        }
+        let mut seen = BTreeSet::new();
+        for file in files {
+            // Two patterns may both lead to a file.
+            if seen.insert(file.clone()) {
+                self.included(&file);
+            }
+        }
+    }
+
+    fn finish(mut self, path: Option<PathBuf>) -> Result<Loaded, Faults> {
+        check::check(&self.config, &self.sources, &self.wrong, &mut self.faults);
+        Faults::none(self.faults)?;
+        Ok(Loaded {
+            config: self.config,
+            path,
+            sources: self.sources,
+        })
+    }
+}
+
+/// Finds the files of one pattern, sorted. An error is a label and a help.
+fn matches(pattern: &str, main: Option<&Path>) -> Result<Vec<PathBuf>, (String, Option<String>)> {
+    let Some(main) = main else {
+        let why = "this config is in no file that a pattern could be relative to";
+        return Err((why.to_owned(), None));
+    };
+    let directory = main.parent().unwrap_or(Path::new(""));
+    // The directory's own name may hold a `[`, and is no pattern.
+    let directory = glob::Pattern::escape(&directory.to_string_lossy());
+    let full = Path::new(&directory).join(pattern);
+    let options = MatchOptions {
+        // Leaves out an editor's temporary files.
+        require_literal_leading_dot: true,
+        ..MatchOptions::new()
+    };
+    let paths = glob::glob_with(&full.to_string_lossy(), options)
+        .map_err(|error| (format!("not a pattern: {}", error.msg), None))?;
+    let mut files = Vec::new();
+    for path in paths.take(INCLUDES_MAX + 1) {
+        let path = path.map_err(|error| (format!("can't look there: {}", error.error()), None))?;
+        if path == main {
+            let help = "put the included files into a directory of their own";
+            return Err((
+                "the pattern includes this very file".to_owned(),
+                Some(help.to_owned()),
+            ));
+        }
+        files.push(path);
+    }
+    if files.is_empty() && !pattern.contains(['*', '?', '[']) {
+        return Err(("there is no such file".to_owned(), None));
+    }
+    Ok(files)
+}
+
+fn at(document: &Arc<Document>, span: std::ops::Range<usize>) -> Spot {
+    Spot {
+        document: Arc::clone(document),
+        span,
+    }
+}
+
+fn is_unquoted(message: &str) -> bool {
+    [
+        "string values must be quoted",
+        "invalid float",
+        "invalid boolean",
+    ]
+    .contains(&message)
+}
+
+/// Turns the parser's error into a fault.
+fn syntax(document: &Arc<Document>, error: &toml::de::Error) -> Fault {
+    let span = error.span().unwrap_or_default();
+    let (message, expected) = match error.message().split_once(", expected ") {
+        Some((message, "nothing")) => (message, String::new()),
+        Some((message, expected)) => (message, format!("expected {expected}")),
+        None => (error.message(), String::new()),
+    };
+    let spot = at(document, span.clone());
+    let text = document.text.get(span).unwrap_or_default();
+    match message {
+        "string values must be quoted" if text.is_empty() => {
+            Fault::at(spot, "no value after `=`", "expected a value")
+        }
+        // `user = nobody` and `level = info` are taken for numbers, because of `nan` and `inf`.
+        _ if text.starts_with(char::is_alphabetic) && is_unquoted(message) => {
+            Fault::at(spot, "a text without quotes", "")
+                .help(format!("write \"{}\"", table::clip(text)))
+        }
+        "string values must be quoted" => {
+            Fault::at(spot, "neither a number nor a text in quotes", "")
+        }
+        "duplicate key" => Fault::at(
+            spot,
+            "this key is there twice",
+            "it stands further up already",
+        ),
+        _ => Fault::at(spot, message, expected),
+    }
+}

@@ -1,0 +1,60 @@
+//! `server.toml` as types; every error with its file, line, caret and what would be right.
+//!
+//! What is in a `Config` has been checked: downstream asks nothing again, and sees no TOML.
+//! What this module does not know: whether an address can be bound, a file exists, or a template
+//! renders. A higher layer that finds such a fault reports it through
+//! `load::Loaded::fault`, so that it points at the same line in the same way.
+
+/// Where a service listens: `127.0.0.1:7000`, `[::1]:7000`, `unix:/run/x.sock`.
+pub mod address;
+/// How a request ends: the key `read`.
+pub mod framing;
+/// What only an HTTP reply has: `status`, `headers`, `content_type`.
+pub mod header;
+/// Which peers: `10.0.0.0/8`, `::1`.
+pub mod network;
+/// What is answered: the keys `reply`, `busy`, `denied`, `failed`, `timed_out`.
+pub mod reply;
+/// The tables, one struct each, with their defaults.
+pub mod types;
+/// One word or number of a table: its type, its range, and how a wrong one is explained.
+pub mod value;
+
+/// A file's text and the place of every key in it.
+pub mod document;
+/// A fault, and all of them the way rustc shows its own.
+pub mod fault;
+
+/// The rules that take more than one key.
+mod check;
+/// Files, includes, and the order of it all.
+pub mod load;
+/// One table by serde, going on after each fault.
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use crate::config::types::{Admin, Log, Queue, Server, Service, Workers};
+
+/// Everything `server.toml` says, checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// The process as a whole.
+    pub server: Server,
+
+    /// The common pool.
+    pub workers: Workers,
+
+    /// What waits for a worker.
+    pub queue: Queue,
+
+    /// `/metrics` and its kin.
+    pub admin: Admin,
+
+    /// What goes to stderr.
+    pub log: Log,
+
+    /// In the order of the files; none is a valid number.
+    pub services: Vec<Service>,
+}

@@ -1,0 +1,179 @@
+//! What is answered: the keys `reply`, `busy`, `denied`, `failed`, `timed_out`.
+//!
+//! `status`, `headers` and `content_type` mean something to an HTTP service only; `check.rs`
+//! refuses them elsewhere. Templates are taken as text here, and compiled where they are rendered.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::config::header;
+use crate::config::value;
+
+/// The `Content-Type` of a reply that names none.
+pub const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
+
+/// `reply`: the answer of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Where its bytes come from.
+    pub body: Body,
+
+    /// 200 to 599.
+    pub status: u16,
+
+    /// Name and value, in the order of the file; none that replyd computes.
+    pub headers: Vec<(String, String)>,
+
+    /// The value of that header.
+    pub content_type: String,
+}
+
+/// Where a reply's bytes come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Body {
+    /// A template.
+    Text(String),
+    /// The request.
+    Echo,
+    /// A file, its path as written.
+    File(PathBuf),
+}
+
+impl<'de> Deserialize<'de> for Reply {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let table: ReplyTable = value::table(deserializer, "{ text = \"…\" }")?;
+        Ok(table.into())
+    }
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        ReplyTable::default().into()
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ReplyTable {
+    text: Option<String>,
+    #[serde(deserialize_with = "value::yes")]
+    echo: bool,
+    #[serde(deserialize_with = "value::path")]
+    file: Option<PathBuf>,
+    #[serde(deserialize_with = "header::status")]
+    status: Option<u16>,
+    #[serde(deserialize_with = "header::headers")]
+    headers: Vec<(String, String)>,
+    #[serde(deserialize_with = "header::content_type")]
+    content_type: Option<String>,
+}
+
+impl From<ReplyTable> for Reply {
+    /// That exactly one of the three was given is `check.rs`'s to say: it can point at each.
+    fn from(table: ReplyTable) -> Self {
+        let body = match table.file {
+            Some(file) => Body::File(file),
+            None if table.echo => Body::Echo,
+            None => Body::Text(table.text.unwrap_or_default()),
+        };
+        Self {
+            body,
+            status: table.status.unwrap_or(200),
+            headers: table.headers,
+            content_type: table
+                .content_type
+                .unwrap_or_else(|| CONTENT_TYPE.to_owned()),
+        }
+    }
+}
+
+/// What is said instead of the reply: `busy`, `denied`, `failed`, `timed_out`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// A template.
+    pub text: String,
+
+    /// 200 to 599.
+    pub status: u16,
+
+    /// Name and value, in the order of the file; none that replyd computes.
+    pub headers: Vec<(String, String)>,
+
+    /// The value of that header.
+    pub content_type: String,
+}
+
+impl Notice {
+    /// The default of `busy`.
+    #[must_use]
+    pub fn busy() -> Self {
+        Self::new("busy\n", 503)
+    }
+
+    /// The default of `denied`.
+    #[must_use]
+    pub fn denied() -> Self {
+        Self::new("denied\n", 403)
+    }
+
+    /// The default of `failed`.
+    #[must_use]
+    pub fn failed() -> Self {
+        Self::new("failed\n", 500)
+    }
+
+    /// The default of `timed_out`.
+    #[must_use]
+    pub fn timed_out() -> Self {
+        Self::new("timed out\n", 504)
+    }
+
+    fn new(text: &str, status: u16) -> Self {
+        Self {
+            text: text.to_owned(),
+            status,
+            headers: Vec::new(),
+            content_type: CONTENT_TYPE.to_owned(),
+        }
+    }
+}
+
+pub(crate) fn busy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Notice, D::Error> {
+    notice(deserializer, Notice::busy())
+}
+
+pub(crate) fn denied<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Notice, D::Error> {
+    notice(deserializer, Notice::denied())
+}
+
+pub(crate) fn failed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Notice, D::Error> {
+    notice(deserializer, Notice::failed())
+}
+
+pub(crate) fn timed_out<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Notice, D::Error> {
+    notice(deserializer, Notice::timed_out())
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct NoticeTable {
+    text: Option<String>,
+    #[serde(deserialize_with = "header::status")]
+    status: Option<u16>,
+    #[serde(deserialize_with = "header::headers")]
+    headers: Vec<(String, String)>,
+    #[serde(deserialize_with = "header::content_type")]
+    content_type: Option<String>,
+}
+
+/// Reads a notice; what the file leaves out is as in `default`.
+fn notice<'de, D: Deserializer<'de>>(deserializer: D, default: Notice) -> Result<Notice, D::Error> {
+    let table: NoticeTable = value::table(deserializer, "{ text = \"…\" }")?;
+    Ok(Notice {
+        text: table.text.unwrap_or(default.text),
+        status: table.status.unwrap_or(default.status),
+        headers: table.headers,
+        content_type: table.content_type.unwrap_or(default.content_type),
+    })
+}

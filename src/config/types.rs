@@ -1,0 +1,324 @@
+//! The tables of `server.toml`, one struct each, with their defaults.
+//!
+//! A field is named like its key, without the unit where its type says it: `grace_period` is
+//! `grace_period_seconds`. Sizes are bytes. 0 for "chosen" or "no limit" stays 0 here: what it
+//! stands for depends on the machine, which is not this module's to look at.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+
+use crate::config::address::Address;
+use crate::config::framing::{REQUEST_BYTES_MAX, Read};
+use crate::config::network::networks;
+use crate::config::reply::{self, Notice, Reply};
+use crate::config::value;
+
+/// `[server]`: the process as a whole.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The longest drain.
+    #[serde(rename = "grace_period_seconds", deserialize_with = "value::seconds")]
+    pub grace_period: Duration,
+
+    /// Not ready, still accepting: time for a load balancer to notice.
+    #[serde(rename = "drain_delay_seconds", deserialize_with = "value::seconds")]
+    pub drain_delay: Duration,
+
+    /// Connections accepted and not yet closed; 0: what descriptors allow.
+    #[serde(deserialize_with = "value::whole::<0, 1_000_000, _, _>")]
+    pub max_connections: usize,
+
+    /// Whom to become after binding, when started as root.
+    #[serde(deserialize_with = "value::account")]
+    pub user: Option<String>,
+
+    /// Its group; `None`: the user's own. `Some` only together with `user`.
+    #[serde(deserialize_with = "value::account")]
+    pub group: Option<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            grace_period: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
+            max_connections: 0,
+            user: None,
+            group: None,
+        }
+    }
+}
+
+/// `[workers]`: the pool of every service that has none of its own.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Workers {
+    /// Threads; 0: chosen from the machine's CPUs.
+    #[serde(deserialize_with = "value::whole::<0, 512, _, _>")]
+    pub threads: usize,
+}
+
+/// `[queue]`: what is ready and waits for a worker.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    /// New connections that may wait; one more is answered busy.
+    #[serde(deserialize_with = "value::whole::<1, 1_000_000, _, _>")]
+    pub capacity: usize,
+
+    /// A new connection that waited longer when a worker gets it is answered busy. Never zero.
+    #[serde(
+        rename = "max_wait_seconds",
+        deserialize_with = "value::positive_seconds"
+    )]
+    pub max_wait: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            capacity: 1024,
+            max_wait: Duration::from_millis(500),
+        }
+    }
+}
+
+/// `[admin]`: the admin listener.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// At least one.
+    #[serde(deserialize_with = "value::one_or_more")]
+    pub listen: Vec<Address>,
+
+    /// Peers that may ask; empty: everyone.
+    #[serde(deserialize_with = "networks")]
+    pub allow: Vec<IpNet>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        let loopback = Ipv4Addr::new(127, 0, 0, 0);
+        Self {
+            listen: vec![Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 7150)))],
+            allow: vec![
+                IpNet::new_assert(loopback.into(), 8),
+                IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
+            ],
+        }
+    }
+}
+
+/// `[log]`: what goes to stderr.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The least important event still written.
+    pub level: Level,
+}
+
+/// How important an event is; each level includes those before it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Level {
+    /// Something is lost.
+    Error,
+    /// Something needs a look.
+    Warn,
+    /// What the process does: starts, listens, drains.
+    #[default]
+    Info,
+    /// What each connection does.
+    Debug,
+    /// What each step of it does.
+    Trace,
+}
+
+impl<'de> Deserialize<'de> for Level {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const WORDS: &[(&str, Level)] = &[
+            ("error", Level::Error),
+            ("warn", Level::Warn),
+            ("info", Level::Info),
+            ("debug", Level::Debug),
+            ("trace", Level::Trace),
+        ];
+        value::word(deserializer, WORDS)
+    }
+}
+
+/// `[[service]]`: what is offered on one or more addresses.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Service {
+    /// Unique, 1 to 63 of `a-z`, `0-9`, `_`, `-`; the label `service`. Required.
+    #[serde(deserialize_with = "value::name")]
+    pub name: String,
+
+    /// At least one. Required.
+    #[serde(deserialize_with = "value::one_or_more")]
+    pub listen: Vec<Address>,
+
+    /// The kernel's queue of each listener, in connections; clamped by `net.core.somaxconn`.
+    #[serde(deserialize_with = "value::whole::<1, 65_535, _, _>")]
+    pub backlog: u16,
+
+    /// How a request ends.
+    pub read: Read,
+
+    /// Bytes the framing may hold; of an HTTP request, its body.
+    #[serde(deserialize_with = "value::whole::<1, REQUEST_BYTES_MAX, _, _>")]
+    pub max_request_bytes: usize,
+
+    /// Bytes of an HTTP request's head.
+    #[serde(deserialize_with = "value::whole::<128, 1_048_576, _, _>")]
+    pub max_head_bytes: usize,
+
+    /// Total, from accept to the complete request. Never zero.
+    #[serde(
+        rename = "request_timeout_seconds",
+        deserialize_with = "value::positive_seconds"
+    )]
+    pub request_timeout: Duration,
+
+    /// Total, plus the reply's size by `min_bytes_per_second`. Never zero.
+    #[serde(
+        rename = "reply_timeout_seconds",
+        deserialize_with = "value::positive_seconds"
+    )]
+    pub reply_timeout: Duration,
+
+    /// The slowest peer that gets a long reply to its end. Never zero.
+    #[serde(deserialize_with = "value::whole::<1, 1_073_741_824, _, _>")]
+    pub min_bytes_per_second: u64,
+
+    /// What a peer means that ended its side.
+    pub half_close: HalfClose,
+
+    /// After the reply: how long to wait for the peer's end. At most `linger_total`.
+    #[serde(rename = "linger_idle_seconds", deserialize_with = "value::seconds")]
+    pub linger_idle: Duration,
+
+    /// And at most, whatever the peer does.
+    #[serde(rename = "linger_total_seconds", deserialize_with = "value::seconds")]
+    pub linger_total: Duration,
+
+    /// Bytes discarded while lingering.
+    #[serde(deserialize_with = "value::whole::<0, 1_073_741_824, _, _>")]
+    pub linger_max_bytes: u64,
+
+    /// `TCP_DEFER_ACCEPT`, whole seconds; zero: off. Without meaning where nothing is read.
+    #[serde(
+        rename = "defer_accept_seconds",
+        deserialize_with = "value::whole_seconds::<3_600, _>"
+    )]
+    pub defer_accept: Duration,
+
+    /// `TCP_KEEPIDLE`, whole seconds, at most 32767 (tcp(7)); zero: no keepalive.
+    #[serde(
+        rename = "keepalive_seconds",
+        deserialize_with = "value::whole_seconds::<32_767, _>"
+    )]
+    pub keepalive: Duration,
+
+    /// `TCP_USER_TIMEOUT`: how long unacknowledged data may pin an orphan; zero: the system's.
+    #[serde(
+        rename = "user_timeout_seconds",
+        deserialize_with = "value::user_timeout"
+    )]
+    pub user_timeout: Duration,
+
+    /// Workers of its own; 0: the common pool.
+    #[serde(deserialize_with = "value::whole::<0, 512, _, _>")]
+    pub threads: usize,
+
+    /// Connections accepted and not yet closed; 0: no limit but the server's.
+    #[serde(deserialize_with = "value::whole::<0, 1_000_000, _, _>")]
+    pub max_connections: usize,
+
+    /// Peers that may connect; empty: everyone.
+    #[serde(deserialize_with = "networks")]
+    pub allow: Vec<IpNet>,
+
+    /// Peers that may not, even if `allow` has them.
+    #[serde(deserialize_with = "networks")]
+    pub deny: Vec<IpNet>,
+
+    /// The answer. Required.
+    pub reply: Reply,
+
+    /// Said when the queue or a limit is full.
+    #[serde(deserialize_with = "reply::busy")]
+    pub busy: Notice,
+
+    /// Said to a peer that `allow` or `deny` keeps out.
+    #[serde(deserialize_with = "reply::denied")]
+    pub denied: Notice,
+
+    /// Said when the reply could not be made.
+    #[serde(deserialize_with = "reply::failed")]
+    pub failed: Notice,
+
+    /// Said when the reply was not made in time.
+    #[serde(deserialize_with = "reply::timed_out")]
+    pub timed_out: Notice,
+}
+
+impl Service {
+    /// The keys without a default: a file that lacks one is refused.
+    pub const REQUIRED: [&'static str; 3] = ["name", "listen", "reply"];
+}
+
+/// The default of every key that has one; [`REQUIRED`](Service::REQUIRED) ones are empty.
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            listen: Vec::new(),
+            backlog: 4096,
+            read: Read::Line,
+            max_request_bytes: 4096,
+            max_head_bytes: 16_384,
+            request_timeout: Duration::from_secs(5),
+            reply_timeout: Duration::from_secs(30),
+            min_bytes_per_second: 1024,
+            half_close: HalfClose::Reply,
+            linger_idle: Duration::from_secs(2),
+            linger_total: Duration::from_secs(10),
+            linger_max_bytes: 262_144,
+            defer_accept: Duration::from_secs(1),
+            keepalive: Duration::ZERO,
+            user_timeout: Duration::from_secs(10),
+            threads: 0,
+            max_connections: 0,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            reply: Reply::default(),
+            busy: Notice::busy(),
+            denied: Notice::denied(),
+            failed: Notice::failed(),
+            timed_out: Notice::timed_out(),
+        }
+    }
+}
+
+/// What a peer means that ended its side of the connection before the reply.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HalfClose {
+    /// It has said all, and waits for the reply: `nc`, `printf | socat`.
+    #[default]
+    Reply,
+    /// It has left: nobody reads the reply, so none is made.
+    Cancel,
+}
+
+impl<'de> Deserialize<'de> for HalfClose {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const WORDS: &[(&str, HalfClose)] =
+            &[("reply", HalfClose::Reply), ("cancel", HalfClose::Cancel)];
+        value::word(deserializer, WORDS)
+    }
+}

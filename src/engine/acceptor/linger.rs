@@ -1,0 +1,74 @@
+//! After the reply: waiting for the peer's end, so that our close destroys nothing.
+//!
+//! Most peers end their side at once, so a lingering connection is looked at again once a turn,
+//! with a plain receive; only one that is still open after a while costs a place in the poller
+//! and a deadline. It never goes back through the queue.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::acceptor::Acceptor;
+use crate::engine::connection::Connection;
+use crate::engine::room::Wait;
+use crate::engine::token::Token;
+
+/// How long a lingering connection is looked at each turn before the poller has it.
+const LOOKED_AT: Duration = Duration::from_millis(30);
+
+/// How many are looked at in one turn.
+const LOOKS_PER_TURN: usize = 64;
+
+impl Acceptor {
+    /// The reply is out. It is looked at from the next turn on: at this moment it hardly ever is
+    /// over.
+    pub(super) fn linger_from_now(&mut self, connection: Box<Connection>) {
+        let token = connection.token;
+        self.room.wait(token, Wait::Linger, true, None);
+        self.keep(connection);
+        self.lingering.push_back(token);
+    }
+
+    /// Looks at those that linger, the longest first.
+    pub(super) fn linger(&mut self, now: Instant) {
+        for _ in 0..self.lingering.len().min(LOOKS_PER_TURN) {
+            let Some(token) = self.lingering.pop_front() else { return };
+            if self.discard(token) {
+                continue;
+            }
+            let since = self.connections[token.index()].as_ref().map(|connection| connection.lingers_since());
+            if since.is_some_and(|since| now.saturating_duration_since(since) >= LOOKED_AT) {
+                self.watch_linger(token, now);
+            } else {
+                self.lingering.push_back(token);
+            }
+        }
+    }
+
+    /// The poller says that something came from a peer that is lingered for.
+    pub(super) fn linger_on(&mut self, token: Token, now: Instant) {
+        if !self.discard(token) {
+            self.watch_linger(token, now);
+        }
+    }
+
+    /// Throws away what is there. Whether the connection is closed now.
+    fn discard(&mut self, token: Token) -> bool {
+        let Some(connection) = &mut self.connections[token.index()] else { return true };
+        let is_over = connection.discard(&mut self.scratch);
+        if is_over {
+            self.close(token);
+        }
+        is_over
+    }
+
+    fn watch_linger(&mut self, token: Token, now: Instant) {
+        let Some(mut connection) = self.connections[token.index()].take() else { return };
+        let deadline = connection.linger_deadline(now);
+        let is_armed = self.arm(&mut connection, Wait::Linger);
+        self.keep(connection);
+        if is_armed {
+            self.room.wait_until(token, deadline);
+        } else {
+            self.close(token);
+        }
+    }
+}

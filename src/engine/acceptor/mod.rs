@@ -1,0 +1,305 @@
+//! The one thread that accepts, waits and counts.
+//!
+//! A thin loop around the poller: the room decides, this does. It blocks nowhere but in the
+//! poller, sends to nobody who could keep it waiting, reads no file and logs no connection. Each
+//! kind of work has a bound a turn, so that none starves the others.
+
+mod arrive;
+mod drain;
+mod linger;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::engine::Report;
+use crate::engine::acceptor::arrive::{Listening, TurnedAway};
+use crate::engine::connection::{Connection, Wake};
+use crate::engine::home::{Home, Order};
+use crate::engine::inbox::Inbox;
+use crate::engine::listener::Listener;
+use crate::engine::poller::Poller;
+use crate::engine::room::{Room, Wait};
+use crate::engine::service::Service;
+use crate::engine::token::{Key, Token};
+use crate::engine::transport::Transport;
+use crate::engine::worker::Pool;
+use crate::exchange::outcome::Outcome;
+use crate::metrics::Metrics;
+use crate::reply::Made;
+use crate::reply::calendar::Calendar;
+
+/// Messages taken from the inbox in one turn.
+const MESSAGES_PER_TURN: usize = 256;
+
+/// Deadlines that pass in one turn.
+const EXPIRED_PER_TURN: usize = 64;
+
+/// Boxes of closed connections kept for the next ones.
+const SPARE_MAX: usize = 1024;
+
+/// Longest sleep while a connection is in other hands: its end is told without waking us.
+const SLEEP_MAX: Duration = Duration::from_millis(30);
+
+/// Bytes received or thrown away at once.
+const SCRATCH_BYTES: usize = 16 * 1024;
+
+/// The state of the acceptor's thread.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    poller: Poller,
+    inbox: Inbox<Home>,
+    room: Room,
+    services: Vec<Arc<Service>>,
+    listeners: Vec<Listening>,
+
+    /// The listener that accepts first, so that none of them always does.
+    first_listener: usize,
+    pools: Vec<Pool>,
+
+    /// By slot of the room: those that wait. The others are with the workers.
+    connections: Vec<Option<Box<Connection>>>,
+    spare: Vec<Box<Connection>>,
+
+    /// Those that linger and are not in the poller yet.
+    lingering: VecDeque<Token>,
+    turned_away: TurnedAway,
+    calendar: Calendar,
+    scratch: Box<[u8]>,
+    drain: Option<Drain>,
+}
+
+/// A drain under way.
+#[derive(Debug)]
+struct Drain {
+    /// `None`: still accepting who was on the way.
+    until: Option<Instant>,
+    report: Report,
+}
+
+impl Acceptor {
+    pub(super) fn new(
+        services: Vec<Arc<Service>>,
+        listeners: Vec<(Listener, usize)>,
+        pools: Vec<Pool>,
+        inbox: Inbox<Home>,
+        max_connections: usize,
+        max_turned_away: usize,
+        metrics: &Metrics,
+    ) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        poller.watch(inbox.source(), Key::Inbox)?;
+        let listen = |(number, (listener, service)): (usize, (Listener, usize))| {
+            let name = &services[service].exchange.service;
+            Listening::new(listener, service, name, number, &poller, metrics)
+        };
+        let listeners = listeners.into_iter().enumerate().map(listen).collect::<io::Result<_>>()?;
+        let limits: Vec<usize> = services.iter().map(|service| service.max_connections).collect();
+        Ok(Self {
+            room: Room::new(Instant::now(), max_connections, &limits),
+            poller,
+            inbox,
+            services,
+            listeners,
+            first_listener: 0,
+            pools,
+            connections: Vec::with_capacity(max_connections),
+            spare: Vec::with_capacity(SPARE_MAX),
+            lingering: VecDeque::new(),
+            turned_away: TurnedAway::new(max_turned_away),
+            calendar: Calendar::new(SystemTime::now()),
+            scratch: vec![0; SCRATCH_BYTES].into(),
+            drain: None,
+        })
+    }
+
+    /// Runs until a drain is over.
+    ///
+    /// # Errors
+    /// * the poller or a listener is broken, which only a bug can do
+    pub(super) fn run(mut self) -> io::Result<Report> {
+        // Ends with a drain.
+        loop {
+            let may_sleep = self.inbox.lie_down();
+            let timeout = if may_sleep { self.sleep_max(Instant::now()) } else { Some(Duration::ZERO) };
+            self.poller.wait(timeout)?;
+            self.inbox.get_up();
+            let now = Instant::now();
+            self.calendar.turn(SystemTime::now());
+            self.take_events(now);
+            self.linger(now);
+            self.take_messages(now);
+            self.accept(now)?;
+            self.expire(now);
+            self.publish(now);
+            if let Some(report) = self.drained(now) {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// How long nothing has to be done if nothing happens; `None` is for ever.
+    fn sleep_max(&self, now: Instant) -> Option<Duration> {
+        let until = |at: Instant| at.saturating_duration_since(now);
+        let is_watching = self.lingering.is_empty()
+            && self.turned_away.is_empty()
+            && self.room.working() == 0;
+        [
+            (!is_watching).then_some(SLEEP_MAX),
+            self.room.next_deadline().map(until),
+            self.listeners_due().map(until),
+            self.drain.as_ref().and_then(|drain| drain.until).map(until),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn take_events(&mut self, now: Instant) {
+        for index in 0..self.poller.len() {
+            match self.poller.event(index) {
+                Key::Inbox => self.inbox.hush(),
+                Key::Listener(number) => self.listener_is_ready(number),
+                Key::Connection(token) => match self.room.waits_for(token) {
+                    Some(Wait::Linger) => self.linger_on(token, now),
+                    Some(Wait::Reply) => self.resume(token, Wake::Left, now),
+                    Some(Wait::Request | Wait::Write) => self.resume(token, Wake::Ready, now),
+                    // It has gone since.
+                    None => {}
+                },
+            }
+        }
+    }
+
+    fn take_messages(&mut self, now: Instant) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(message) = self.inbox.next() else { return };
+            match message {
+                Home::Waits(connection, wait) => self.wait(connection, wait, now),
+                Home::Again(connection) => self.enqueue(connection, Wake::Ready, now),
+                Home::Lingers(connection) => self.linger_from_now(connection),
+                Home::Closed(connection) => self.closed(connection),
+                Home::Answer(token, made) => self.answer(token, made, now),
+                Home::Order(order) => self.obey(order, now),
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order, now: Instant) {
+        match order {
+            Order::StopNewcomers => self.stop_newcomers(now),
+            Order::Drain { until } => self.close_listeners(until, now),
+        }
+    }
+
+    /// Lets a connection wait, and then hands its job over, so that the answer finds it.
+    fn wait(&mut self, mut connection: Box<Connection>, wait: Wait, now: Instant) {
+        let token = connection.token;
+        let has_received = connection.exchange().has_received();
+        let deadline = connection.deadline();
+        let service = Arc::clone(&connection.service);
+        let job = connection.exchange().take_job();
+        self.room.wait(token, wait, has_received, Some(deadline));
+        let is_armed = self.arm(&mut connection, wait);
+        self.keep(connection);
+        if !is_armed {
+            return self.resume(token, Wake::Shed, now);
+        }
+        if let (Some(job), Some(maker)) = (job, &service.maker)
+            && let Err(made) = maker.submit(token, job)
+        {
+            self.answer(token, Box::new(made), now);
+        }
+    }
+
+    /// Has the poller tell of it. False: out of memory or of watches, so it can't wait.
+    fn arm(&self, connection: &mut Connection, wait: Wait) -> bool {
+        let interest = Transport::interest(wait, connection.cancels());
+        let Some(transport) = connection.transport() else { return false };
+        let armed = self.poller.arm(transport, connection.token, interest, connection.is_polled);
+        connection.is_polled |= armed.is_ok();
+        armed.is_ok()
+    }
+
+    fn answer(&mut self, token: Token, made: Box<Made>, now: Instant) {
+        // Else nobody waits for it anymore.
+        if self.room.waits_for(token) == Some(Wait::Reply)
+            && let Some(connection) = &mut self.connections[token.index()]
+        {
+            connection.answer(made);
+            self.resume(token, Wake::Answered, now);
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        for _ in 0..EXPIRED_PER_TURN {
+            match self.room.expire(now) {
+                Some((token, Wait::Linger)) => self.close(token),
+                Some((token, _)) => self.resume(token, Wake::Expired, now),
+                None => return,
+            }
+        }
+    }
+
+    /// Gives a waiting connection to a worker.
+    fn resume(&mut self, token: Token, wake: Wake, now: Instant) {
+        self.room.resume(token);
+        if let Some(connection) = self.connections[token.index()].take() {
+            self.enqueue(connection, wake, now);
+        }
+    }
+
+    fn enqueue(&mut self, mut connection: Box<Connection>, wake: Wake, now: Instant) {
+        connection.queued(wake, now);
+        let pool = &self.pools[connection.service.pool];
+        if let Err(error) = pool.queue.try_send(connection) {
+            // The queue holds all connections there can be, so its workers are gone.
+            let mut connection = error.into_inner();
+            connection.abort(Outcome::Failed);
+            self.closed(connection);
+        }
+    }
+
+    fn keep(&mut self, connection: Box<Connection>) {
+        let index = connection.token.index();
+        if index >= self.connections.len() {
+            self.connections.resize_with(index + 1, || None);
+        }
+        self.connections[index] = Some(connection);
+    }
+
+    /// Closes a connection that waits.
+    fn close(&mut self, token: Token) {
+        if let Some(mut connection) = self.connections[token.index()].take() {
+            connection.close();
+            self.closed(connection);
+        }
+    }
+
+    /// Counts a connection whose socket is closed.
+    fn closed(&mut self, connection: Box<Connection>) {
+        if self.room.close(connection.token) {
+            connection.service.metrics.closed[connection.outcome().index()].inc();
+        }
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(connection);
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let services = &self.services;
+        self.room.publish(|service, counts| {
+            let metrics = &services[service].metrics;
+            metrics.open.set(number(counts.open));
+            for (gauge, count) in metrics.waiting.iter().zip(counts.waiting) {
+                gauge.set(number(count));
+            }
+        });
+        self.measure_listeners(now);
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

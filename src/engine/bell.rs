@@ -1,0 +1,89 @@
+//! The one hand-made primitive: who wakes a sleeping acceptor.
+//!
+//! The acceptor marks itself asleep and then looks into its inbox once more; a sender puts its
+//! message in and then looks at the mark. One of the two sees the other, whatever the order, so
+//! no message waits for a sleeper; and only the sender that takes the mark off pays for a system
+//! call. The loom test below goes through every interleaving.
+
+#[cfg(not(replyd_loom))]
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst, fence};
+
+#[cfg(replyd_loom)]
+use loom::sync::atomic::{AtomicBool, Ordering::SeqCst, fence};
+
+/// The mark that says the acceptor sleeps, or is about to.
+#[derive(Debug)]
+pub(super) struct Bell {
+    asleep: AtomicBool,
+}
+
+impl Bell {
+    /// Nobody sleeps.
+    pub(super) fn new() -> Self {
+        Self { asleep: AtomicBool::new(false) }
+    }
+
+    /// The acceptor: about to sleep. It has to look into its inbox after this, and must not sleep
+    /// if something is there.
+    pub(super) fn lie_down(&self) {
+        self.asleep.store(true, SeqCst);
+        // Orders the mark before the look into the inbox, whatever that look is made of.
+        fence(SeqCst);
+    }
+
+    /// The acceptor: awake again, or not asleep after all.
+    pub(super) fn get_up(&self) {
+        self.asleep.store(false, SeqCst);
+    }
+
+    /// A sender, after its message is in: whether it is the one to wake the acceptor.
+    pub(super) fn is_mine_to_ring(&self) -> bool {
+        // Orders the message before the look at the mark.
+        fence(SeqCst);
+        // The plain load spares the locked instruction while the acceptor is busy.
+        self.asleep.load(SeqCst) && self.asleep.swap(false, SeqCst)
+    }
+}
+
+#[cfg(all(test, replyd_loom))]
+mod tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use loom::thread;
+
+    /// Two senders, one acceptor that sleeps unless something is there. A lost wake-up is an
+    /// acceptor asleep with a message in its inbox and no ring; two rings for one sleep would be
+    /// a wasted system call.
+    #[test]
+    fn no_message_waits_for_a_sleeper_and_one_sender_rings() {
+        loom::model(|| {
+            let bell = Arc::new(Bell::new());
+            let inbox = Arc::new(AtomicUsize::new(0));
+            let rings = Arc::new(AtomicUsize::new(0));
+            let senders: Vec<_> = (0..2)
+                .map(|_| {
+                    let (bell, inbox, rings) = (bell.clone(), inbox.clone(), rings.clone());
+                    thread::spawn(move || {
+                        inbox.fetch_add(1, Relaxed);
+                        if bell.is_mine_to_ring() {
+                            rings.fetch_add(1, Relaxed);
+                        }
+                    })
+                })
+                .collect();
+
+            bell.lie_down();
+            let is_sleeping = inbox.load(Relaxed) == 0;
+            if !is_sleeping {
+                bell.get_up();
+            }
+            for sender in senders {
+                sender.join().expect("joined");
+            }
+            let rings = rings.load(Relaxed);
+            assert!(rings <= 1, "{rings} senders rang for one sleep");
+            assert!(!is_sleeping || rings == 1, "asleep with two messages and no ring");
+        });
+    }
+}

@@ -1,0 +1,336 @@
+//! An accepted connection: its socket, its exchange, and who it belongs to.
+//!
+//! It is moved, never shared: acceptor, queue, worker, inbox, acceptor. A worker advances it as
+//! far as it goes without waiting.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::engine::room::{Reason, Wait};
+use crate::engine::service::Service;
+use crate::engine::token::Token;
+use crate::engine::transport::Transport;
+use crate::exchange::buffers::Buffers;
+use crate::exchange::outcome::Outcome;
+use crate::exchange::{Close, Context, Exchange, HalfClose, Step};
+use crate::peer::Peer;
+use crate::reply::Made;
+use crate::reply::calendar::Calendar;
+
+/// Bytes that a connection may move in one turn: then others have theirs.
+const QUANTUM_BYTES: usize = 256 * 1024;
+
+/// Time that it may take, looked at every [`STEPS_PER_LOOK`] steps.
+const QUANTUM: Duration = Duration::from_millis(1);
+
+const STEPS_PER_LOOK: usize = 8;
+
+/// An accepted connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) service: Arc<Service>,
+    pub(super) token: Token,
+    pub(super) peer: Peer,
+
+    /// `None` once it is closed.
+    transport: Option<Transport>,
+    exchange: Exchange,
+
+    /// What came of the job it waited for.
+    answer: Option<Box<Made>>,
+    accepted_at: Instant,
+
+    /// When it went into the queue; while lingering, when that began.
+    since: Instant,
+
+    /// Of the request, then of the reply.
+    deadline: Instant,
+
+    /// Bytes thrown away while lingering.
+    lingered_bytes: u64,
+    pub(super) wake: Wake,
+    has_asked: bool,
+
+    /// The poller has seen the socket before.
+    pub(super) is_polled: bool,
+}
+
+const _: () = assert!(size_of::<Connection>() <= 208, "every open connection is one");
+
+/// Why a worker gets the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// It was just accepted.
+    New,
+    /// What it waited for may be there.
+    Ready,
+    /// Its job has been run.
+    Answered,
+    /// Its deadline has passed.
+    Expired,
+    /// The peer has left while the reply was being made.
+    Left,
+    /// There is no room to let it wait.
+    Shed,
+}
+
+/// What a worker has at hand.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) scratch: Box<[u8]>,
+    pub(super) buffers: Buffers,
+    pub(super) calendar: Calendar,
+}
+
+/// What comes after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It has to wait.
+    Wait(Wait),
+    /// It could go on, but it is others' turn.
+    Again,
+    /// The reply is out; the peer hasn't ended its side yet.
+    Linger,
+    /// The socket is closed.
+    Closed,
+}
+
+impl Connection {
+    /// A connection accepted at `now`.
+    pub(super) fn new(service: Arc<Service>, token: Token, socket: OwnedFd, peer: Peer, now: Instant) -> Self {
+        Self {
+            deadline: now + service.timeouts.request,
+            service,
+            token,
+            peer,
+            transport: Some(Transport::new(socket)),
+            exchange: Exchange::new(),
+            answer: None,
+            accepted_at: now,
+            since: now,
+            lingered_bytes: 0,
+            wake: Wake::New,
+            has_asked: false,
+            is_polled: false,
+        }
+    }
+
+    pub(super) fn transport(&self) -> Option<&Transport> {
+        self.transport.as_ref()
+    }
+
+    /// Mutable for its job; see [`Exchange::take_job`].
+    pub(super) fn exchange(&mut self) -> &mut Exchange {
+        &mut self.exchange
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        self.exchange.outcome()
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    pub(super) fn answer(&mut self, made: Box<Made>) {
+        self.answer = Some(made);
+    }
+
+    /// Whether a peer that ends its side has left.
+    pub(super) fn cancels(&self) -> bool {
+        self.service.exchange.half_close == HalfClose::Cancel
+    }
+
+    /// It goes into the queue, as `wake` says why.
+    pub(super) fn queued(&mut self, wake: Wake, now: Instant) {
+        self.wake = wake;
+        self.since = now;
+    }
+
+    /// Closes the socket, whatever the state.
+    pub(super) fn close(&mut self) {
+        self.transport = None;
+    }
+
+    /// Ends it without a word.
+    pub(super) fn abort(&mut self, outcome: Outcome) {
+        self.exchange.abort(outcome);
+        if let Some(transport) = &self.transport {
+            transport.reset_on_close();
+        }
+        self.close();
+    }
+
+    /// Goes as far as it can without waiting, within its quantum. `now` is when the worker took
+    /// it; `max_wait` is what a new one may have waited in the queue.
+    pub(super) fn advance(&mut self, now: Instant, max_wait: Duration, desk: &mut Desk) -> Next {
+        self.take_wake(now, max_wait, desk);
+        let mut moved_bytes = 0;
+        for step in 1.. {
+            let moved = match self.exchange.step() {
+                Step::Receive => self.receive(desk),
+                Step::Send => self.send(desk),
+                Step::Make => Err(Next::Wait(Wait::Reply)),
+                Step::Finish(close) => Err(self.finish(close, desk)),
+            };
+            self.note_deadline(now);
+            match moved {
+                Ok(bytes) => moved_bytes += bytes,
+                Err(next) => return next,
+            }
+            let is_over = moved_bytes >= QUANTUM_BYTES
+                || (step % STEPS_PER_LOOK == 0 && now.elapsed() >= QUANTUM);
+            if is_over && !matches!(self.exchange.step(), Step::Finish(_)) {
+                break;
+            }
+        }
+        Next::Again
+    }
+
+    fn take_wake(&mut self, now: Instant, max_wait: Duration, desk: &mut Desk) {
+        let metrics = &self.service.metrics;
+        let cx = &mut context(&self.service, self.peer, desk);
+        match self.wake {
+            Wake::New => {
+                let waited = now.saturating_duration_since(self.since);
+                metrics.queue_wait.observe(waited.as_secs_f64());
+                if waited > max_wait {
+                    metrics.rejected[Reason::QueueWait as usize].inc();
+                    self.exchange.shed(cx);
+                } else {
+                    self.exchange.begin(cx);
+                }
+            }
+            Wake::Ready => {}
+            Wake::Answered => {
+                let made = self.answer.take().map_or(Made::Failed, |made| *made);
+                self.exchange.answered(made, cx);
+            }
+            Wake::Expired => self.exchange.expired(cx),
+            Wake::Left => self.exchange.broken(cx),
+            Wake::Shed => self.exchange.shed(cx),
+        }
+        self.wake = Wake::Ready;
+        self.note_deadline(now);
+    }
+
+    fn receive(&mut self, desk: &mut Desk) -> Result<usize, Next> {
+        let Some(transport) = &self.transport else { return Err(Next::Closed) };
+        let received = transport.receive(&mut desk.scratch);
+        // The scratch is lent to the exchange together with the rest of the desk.
+        let mut scratch = std::mem::take(&mut desk.scratch);
+        let cx = &mut context(&self.service, self.peer, desk);
+        let moved = match received {
+            Ok(0) => {
+                self.exchange.ended(cx);
+                Ok(0)
+            }
+            Ok(count) => {
+                self.service.metrics.received_bytes.inc_by(count as u64);
+                self.exchange.received(&mut scratch[..count], cx);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Next::Wait(Wait::Request)),
+            Err(_) => {
+                self.exchange.broken(cx);
+                Ok(0)
+            }
+        };
+        desk.scratch = scratch;
+        moved
+    }
+
+    fn send(&mut self, desk: &mut Desk) -> Result<usize, Next> {
+        let Some(transport) = &self.transport else { return Err(Next::Closed) };
+        let cx = &mut context(&self.service, self.peer, desk);
+        match transport.send(self.exchange.left(), self.exchange.is_last()) {
+            Ok(count) => {
+                self.service.metrics.sent_bytes.inc_by(count as u64);
+                self.exchange.sent(count, cx);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Next::Wait(Wait::Write)),
+            Err(_) => {
+                self.exchange.broken(cx);
+                Ok(0)
+            }
+        }
+    }
+
+    /// The deadline of the reply begins when the request is complete, and grows with its size.
+    fn note_deadline(&mut self, now: Instant) {
+        let timeouts = &self.service.timeouts;
+        if !self.has_asked && !self.exchange.is_reading() {
+            self.has_asked = true;
+            self.deadline = now + timeouts.reply;
+        }
+        let bytes = self.exchange.take_reply_bytes();
+        if bytes > 0 {
+            self.deadline += timeouts.for_bytes(bytes);
+        }
+    }
+
+    fn finish(&mut self, close: Close, desk: &mut Desk) -> Next {
+        let ended_at = Instant::now();
+        if self.outcome() == Outcome::Replied {
+            let duration = ended_at.saturating_duration_since(self.accepted_at);
+            self.service.metrics.exchange_duration.observe(duration.as_secs_f64());
+        }
+        tracing::debug!(
+            service = &*self.service.exchange.service,
+            peer = %self.peer,
+            outcome = self.outcome().label(),
+            "exchange",
+        );
+        let Some(transport) = &self.transport else { return Next::Closed };
+        match close {
+            Close::Abort => transport.reset_on_close(),
+            Close::Linger if transport.end().is_ok() && !self.exchange.has_ended() => {
+                self.since = ended_at;
+                if !self.discard(&mut desk.scratch) {
+                    return Next::Linger;
+                }
+            }
+            Close::Linger | Close::Plain => {}
+        }
+        self.close();
+        Next::Closed
+    }
+
+    /// While lingering: throws away what the peer still sends. Whether that is over: the peer has
+    /// ended its side, or is gone, or has sent more than it may.
+    pub(super) fn discard(&mut self, scratch: &mut [u8]) -> bool {
+        let Some(transport) = &self.transport else { return true };
+        match transport.discard(scratch) {
+            Ok(0) => true,
+            Ok(count) => {
+                self.service.metrics.received_bytes.inc_by(count as u64);
+                self.lingered_bytes += count as u64;
+                self.lingered_bytes > self.service.linger.max_bytes
+            }
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Until when to linger, after something was seen of the peer at `now`.
+    pub(super) fn linger_deadline(&self, now: Instant) -> Instant {
+        let linger = &self.service.linger;
+        (now + linger.idle).min(self.since + linger.total)
+    }
+
+    /// Since when it lingers.
+    pub(super) fn lingers_since(&self) -> Instant {
+        self.since
+    }
+}
+
+fn context<'a>(service: &'a Service, peer: Peer, desk: &'a mut Desk) -> Context<'a> {
+    Context {
+        options: &service.exchange,
+        peer,
+        calendar: &desk.calendar,
+        buffers: &mut desk.buffers,
+    }
+}

@@ -1,0 +1,37 @@
+//! What comes home to the acceptor, through its one inbox.
+
+use std::time::Instant;
+
+use crate::engine::connection::Connection;
+use crate::engine::room::Wait;
+use crate::engine::token::Token;
+use crate::reply::Made;
+
+/// A message to the acceptor. Whatever happens to a connection happens in their order.
+#[derive(Debug)]
+pub(super) enum Home {
+    /// It has to wait for this.
+    Waits(Box<Connection>, Wait),
+    /// It could go on at once.
+    Again(Box<Connection>),
+    /// The reply is out; the peer hasn't ended its side yet.
+    Lingers(Box<Connection>),
+    /// The socket is closed.
+    Closed(Box<Connection>),
+    /// A reply that came later.
+    Answer(Token, Box<Made>),
+    /// From whoever runs the server.
+    Order(Order),
+}
+
+/// What the acceptor is told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Let nobody new in; accept who was on the way.
+    StopNewcomers,
+    /// Close the listeners; end when nothing is open, or at this time.
+    Drain {
+        /// The end of the grace period.
+        until: Instant,
+    },
+}

@@ -1,0 +1,89 @@
+//! The acceptor's inbox: whatever comes home, in one order.
+//!
+//! Bounded: each open connection has at most one message of its own in it, and the rest is a
+//! fixed number. So a worker's send never waits.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use rustix::event::EventfdFlags;
+
+use crate::engine::bell::Bell;
+
+/// Sends to the acceptor.
+#[derive(Debug)]
+pub(super) struct Outbox<T> {
+    tx: Sender<T>,
+    bell: Arc<(Bell, OwnedFd)>,
+}
+
+impl<T> Clone for Outbox<T> {
+    fn clone(&self) -> Self {
+        Self { tx: self.tx.clone(), bell: Arc::clone(&self.bell) }
+    }
+}
+
+/// The acceptor's end.
+#[derive(Debug)]
+pub(super) struct Inbox<T> {
+    rx: Receiver<T>,
+    bell: Arc<(Bell, OwnedFd)>,
+}
+
+/// An inbox for `capacity` messages.
+pub(super) fn inbox<T>(capacity: usize) -> io::Result<(Outbox<T>, Inbox<T>)> {
+    let (tx, rx) = crossbeam_channel::bounded(capacity);
+    let eventfd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    let bell = Arc::new((Bell::new(), eventfd));
+    Ok((Outbox { tx, bell: Arc::clone(&bell) }, Inbox { rx, bell }))
+}
+
+impl<T> Outbox<T> {
+    /// Sends `message`, and wakes the acceptor if it sleeps. Gives the message back if there is
+    /// no acceptor anymore.
+    pub(super) fn send(&self, message: T) -> Result<(), T> {
+        self.send_quietly(message)?;
+        let (bell, eventfd) = &*self.bell;
+        if bell.is_mine_to_ring() {
+            // Can't fail but for a counter at its end, which is a bell that rings already.
+            let _rung = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
+        }
+        Ok(())
+    }
+
+    /// Sends what the acceptor need not hear of before it is awake anyway.
+    pub(super) fn send_quietly(&self, message: T) -> Result<(), T> {
+        self.tx.send(message).map_err(|error| error.0)
+    }
+}
+
+impl<T> Inbox<T> {
+    /// What the poller has to watch.
+    pub(super) fn source(&self) -> BorrowedFd<'_> {
+        self.bell.1.as_fd()
+    }
+
+    /// About to sleep: whether that may be, since nothing is here.
+    pub(super) fn lie_down(&self) -> bool {
+        self.bell.0.lie_down();
+        self.rx.is_empty()
+    }
+
+    /// Awake again.
+    pub(super) fn get_up(&self) {
+        self.bell.0.get_up();
+    }
+
+    /// The bell was heard: it is silent again.
+    pub(super) fn hush(&self) {
+        // EAGAIN: it was silent.
+        let _read = rustix::io::read(&self.bell.1, &mut [0; 8]);
+    }
+
+    /// The next message, if there is one.
+    pub(super) fn next(&self) -> Option<T> {
+        self.rx.try_recv().ok()
+    }
+}

@@ -1,0 +1,320 @@
+//! A bound, listening socket of one service: the textbook's socket, setsockopt, bind, listen and
+//! accept, each step configurable.
+//!
+//! Options are set once on the listener: accepted sockets inherit them (measured, KERNEL K21).
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+
+use crate::engine::sockopt::{ListenQueue, TcpDeferAccept, TcpListenInfo};
+use crate::peer::Peer;
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddr {
+    /// IPv4 or IPv6; an IPv6 listener takes no IPv4 peers.
+    Tcp(SocketAddr),
+    /// The path of a unix stream socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What is set on a listener, and so on every socket it accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerOptions {
+    /// listen(2)'s, in connections; the kernel clamps it to net.core.somaxconn.
+    pub backlog: u16,
+
+    /// TCP_DEFER_ACCEPT: how long the kernel keeps silent connections to itself; zero is off.
+    pub defer_accept: Duration,
+
+    /// TCP keepalive: after so much silence; zero is off.
+    pub keepalive: Duration,
+
+    /// TCP_USER_TIMEOUT: how long unacknowledged bytes may pin a socket; zero is the kernel's.
+    pub user_timeout: Duration,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    addr: ListenAddr,
+}
+
+/// What came of one accept(2).
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// A connection, nonblocking and close-on-exec from its first moment.
+    Connection(OwnedFd, Peer),
+    /// There is none.
+    Nothing,
+    /// Interrupted, or that one connection was gone already: the next may be there.
+    Gone(Errno),
+    /// Out of descriptors or memory, forbidden, or an error nobody has heard of: not again for a
+    /// while, or it spins.
+    Exhausted(Errno),
+    /// The listener is no listener: a bug.
+    Broken(Errno),
+}
+
+impl Listener {
+    /// Socket, options, bind, listen.
+    ///
+    /// # Errors
+    /// * the address is in use, or not this machine's
+    /// * the port or the path is not allowed for this user
+    /// * an option is unknown to the kernel
+    pub fn bind(addr: &ListenAddr, options: &ListenerOptions) -> io::Result<Self> {
+        let fd = match addr {
+            ListenAddr::Tcp(addr) => bind_tcp(*addr, options)?,
+            ListenAddr::Unix(path) => bind_unix(path)?,
+        };
+        // std's TcpListener passes 128: a thirtieth of what the kernel gives.
+        net::listen(&fd, i32::from(options.backlog))?;
+        let addr = match addr {
+            ListenAddr::Tcp(_) => ListenAddr::Tcp(SocketAddr::try_from(net::getsockname(&fd)?)?),
+            ListenAddr::Unix(path) => ListenAddr::Unix(path.clone()),
+        };
+        Ok(Self { fd, addr })
+    }
+
+    /// Where it listens; port 0 has become a real one.
+    #[must_use]
+    pub fn addr(&self) -> &ListenAddr {
+        &self.addr
+    }
+
+    /// The backlog that the kernel granted, in connections. Nothing for unix sockets.
+    #[must_use]
+    pub fn backlog_granted(&self) -> Option<u32> {
+        self.queue().map(|queue| queue.limit)
+    }
+
+    /// Takes the next connection out of the kernel's queue.
+    pub(super) fn accept(&self) -> Accepted {
+        match net::acceptfrom_with(&self.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            Ok((socket, addr)) => {
+                let peer = match (&self.addr, addr.map(SocketAddr::try_from)) {
+                    (ListenAddr::Tcp(_), Some(Ok(addr))) => Peer::from(addr),
+                    _ => Peer::Unix,
+                };
+                Accepted::Connection(socket, peer)
+            }
+            Err(error) => classify(error),
+        }
+    }
+
+    /// The kernel's queue: how many are in it, and its limit. Nothing for unix sockets.
+    pub(super) fn queue(&self) -> Option<ListenQueue> {
+        match self.addr {
+            ListenAddr::Tcp(_) => nix::sys::socket::getsockopt(&self.fd, TcpListenInfo)
+                .ok()
+                .map(|info| ListenQueue { length: info.tcpi_unacked, limit: info.tcpi_sacked }),
+            ListenAddr::Unix(_) => None,
+        }
+    }
+
+    /// Lets nobody new in, so that closing it loses nobody: from now on a connection that begins
+    /// is not heard, and one whose handshake is under way comes through. For listeners that are
+    /// ours alone: who shares this one would be deaf too.
+    ///
+    /// A client whose SYN goes unheard tries again a second later, and meets our successor.
+    pub(super) fn stop_newcomers(&self) -> io::Result<()> {
+        match &self.addr {
+            ListenAddr::Tcp(_) => socket2::SockRef::from(&self.fd).attach_filter(&drop_pure_syn()),
+            ListenAddr::Unix(path) => std::fs::remove_file(path),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn bind_tcp(addr: SocketAddr, options: &ListenerOptions) -> io::Result<OwnedFd> {
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // Else a restart has to wait for the TIME_WAITs of its predecessor (KERNEL K11).
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    if addr.is_ipv6() {
+        sockopt::set_ipv6_v6only(&fd, true)?;
+    }
+    // A reply may take more than one send: none of them waits for an acknowledgement.
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    if !options.keepalive.is_zero() {
+        sockopt::set_socket_keepalive(&fd, true)?;
+        sockopt::set_tcp_keepidle(&fd, whole_seconds(options.keepalive))?;
+        sockopt::set_tcp_keepintvl(&fd, whole_seconds(options.keepalive))?;
+        sockopt::set_tcp_keepcnt(&fd, 3)?;
+    }
+    if !options.user_timeout.is_zero() {
+        let milliseconds = u32::try_from(options.user_timeout.as_millis()).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(&fd, milliseconds)?;
+    }
+    if !options.defer_accept.is_zero() {
+        let seconds = u32::try_from(whole_seconds(options.defer_accept).as_secs()).unwrap_or(u32::MAX);
+        nix::sys::socket::setsockopt(&fd, TcpDeferAccept, &seconds)?;
+    }
+    net::bind(&fd, &addr)?;
+    Ok(fd)
+}
+
+/// A socket's path outlives its process: one that nobody listens on anymore is replaced.
+fn bind_unix(path: &std::path::Path) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = || net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let addr = SocketAddrUnix::new(path)?;
+    let fd = socket()?;
+    match net::bind(&fd, &addr) {
+        Err(Errno::ADDRINUSE) => {}
+        bound => return Ok(bound.map(|()| fd)?),
+    }
+    // ECONNREFUSED is what a path without a listener says; anything else is somebody's.
+    if net::connect(socket()?, &addr) != Err(Errno::CONNREFUSED) {
+        return Err(Errno::ADDRINUSE.into());
+    }
+    std::fs::remove_file(path)?;
+    net::bind(&fd, &addr)?;
+    Ok(fd)
+}
+
+/// The kernel counts these in whole seconds, from 1 to 32767 (tcp(7)).
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs_f64().ceil().clamp(1.0, 32767.0) as u64)
+}
+
+/// Source: accept(2), and KERNEL K24 of the design's notes.
+fn classify(error: Errno) -> Accepted {
+    match error {
+        Errno::AGAIN => Accepted::Nothing,
+        Errno::INTR
+        | Errno::CONNABORTED
+        | Errno::PROTO
+        | Errno::NOPROTOOPT
+        | Errno::NETDOWN
+        | Errno::HOSTDOWN
+        | Errno::NONET
+        | Errno::HOSTUNREACH
+        | Errno::OPNOTSUPP
+        | Errno::NETUNREACH
+        | Errno::TIMEDOUT => Accepted::Gone(error),
+        Errno::BADF | Errno::INVAL | Errno::NOTSOCK => Accepted::Broken(error),
+        _ => Accepted::Exhausted(error),
+    }
+}
+
+/// Classic BPF over the TCP header: drop a segment that has SYN but not ACK.
+fn drop_pure_syn() -> [socket2::SockFilter; 5] {
+    const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
+    const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+    const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    const FLAGS_OFFSET: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    [
+        socket2::SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_OFFSET),
+        socket2::SockFilter::new(AND, 0, 0, SYN | ACK),
+        socket2::SockFilter::new(JUMP_EQUAL, 0, 1, SYN),
+        socket2::SockFilter::new(RETURN, 0, 0, 0),
+        socket2::SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    const OPTIONS: ListenerOptions = ListenerOptions {
+        backlog: 7,
+        defer_accept: Duration::ZERO,
+        keepalive: Duration::from_secs(30),
+        user_timeout: Duration::from_secs(10),
+    };
+
+    fn bind(addr: &str) -> (Listener, SocketAddr) {
+        let addr = ListenAddr::Tcp(addr.parse().expect("an address"));
+        let listener = Listener::bind(&addr, &OPTIONS).expect("bound");
+        let ListenAddr::Tcp(addr) = *listener.addr() else { unreachable!("bound over TCP") };
+        (listener, addr)
+    }
+
+    #[test]
+    fn options_are_set_once_and_inherited() {
+        let (listener, addr) = bind("127.0.0.1:0");
+        let client = TcpStream::connect(addr).expect("connected");
+        let queue = listener.queue().expect("over TCP");
+        assert_eq!((queue.length, queue.limit), (1, 7), "the backlog is not the configured one");
+        let Accepted::Connection(socket, peer) = listener.accept() else { panic!("accepted") };
+        assert_eq!(peer, Peer::from(client.local_addr().expect("an address")));
+        assert!(sockopt::tcp_nodelay(&socket).expect("an option"));
+        assert!(sockopt::socket_keepalive(&socket).expect("an option"));
+        assert_eq!(sockopt::tcp_keepidle(&socket).expect("an option"), Duration::from_secs(30));
+        assert_eq!(sockopt::tcp_user_timeout(&socket).expect("an option"), 10_000);
+        let status = rustix::fs::fcntl_getfl(&socket).expect("flags");
+        assert!(status.contains(rustix::fs::OFlags::NONBLOCK));
+        let flags = rustix::io::fcntl_getfd(&socket).expect("flags");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        assert!(matches!(listener.accept(), Accepted::Nothing));
+    }
+
+    #[test]
+    fn an_ipv6_listener_leaves_ipv4_alone() {
+        let (_listener, addr) = bind("[::]:0");
+        TcpStream::connect(("::1", addr.port())).expect("connected");
+        let error = TcpStream::connect(("127.0.0.1", addr.port())).expect_err("IPv6 only");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let addr = ListenAddr::Unix(folder.path().join("socket"));
+        let first = Listener::bind(&addr, &OPTIONS).expect("bound");
+        let error = Listener::bind(&addr, &OPTIONS).expect_err("somebody listens");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        Listener::bind(&addr, &OPTIONS).expect("the stale one is replaced");
+    }
+
+    #[test]
+    fn stopping_newcomers_still_lets_those_in_who_were_there() {
+        let (listener, addr) = bind("127.0.0.1:0");
+        let _early = TcpStream::connect(addr).expect("connected");
+        listener.stop_newcomers().expect("a filter");
+        let error = TcpStream::connect_timeout(&addr, Duration::from_millis(100)).expect_err("unheard");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(matches!(listener.accept(), Accepted::Connection(..)));
+        assert!(matches!(listener.accept(), Accepted::Nothing));
+    }
+
+    #[test]
+    fn errors_of_accept_are_told_apart() {
+        assert!(matches!(classify(Errno::AGAIN), Accepted::Nothing));
+        assert!(matches!(classify(Errno::CONNABORTED), Accepted::Gone(_)));
+        assert!(matches!(classify(Errno::MFILE), Accepted::Exhausted(_)));
+        assert!(matches!(classify(Errno::PERM), Accepted::Exhausted(_)));
+        assert!(matches!(classify(Errno::XFULL), Accepted::Exhausted(_)), "unknown ones");
+        assert!(matches!(classify(Errno::BADF), Accepted::Broken(_)));
+    }
+}

@@ -1,0 +1,135 @@
+//! Sockets, threads and time around the exchange: the trip of a connection.
+//!
+//! One acceptor thread owns the listeners, all that waits, and every count; workers advance what
+//! is ready. An engine knows nothing of configuration or signals: a server may have several.
+
+mod acceptor;
+mod bell;
+mod connection;
+mod deadlines;
+mod home;
+mod inbox;
+pub mod listener;
+pub mod maker;
+mod poller;
+pub mod room;
+pub mod service;
+mod sockopt;
+mod token;
+mod transport;
+pub mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use crate::engine::acceptor::Acceptor;
+use crate::engine::home::{Home, Order};
+use crate::engine::inbox::Outbox;
+use crate::engine::listener::Listener;
+use crate::engine::service::Service;
+use crate::engine::worker::PoolOptions;
+use crate::metrics::Metrics;
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct EngineOptions {
+    /// The name of the acceptor's thread; at most 15 bytes, or Linux cuts it.
+    pub acceptor_name: &'static str,
+
+    /// The services; a service's number is its place here.
+    pub services: Vec<Arc<Service>>,
+
+    /// Each with the number of its service.
+    pub listeners: Vec<(Listener, usize)>,
+
+    /// The pools; a service says the number of its own.
+    pub pools: Vec<PoolOptions>,
+
+    /// Connections open at a time, over all services.
+    pub max_connections: usize,
+
+    /// Connections turned away that are given time to read why.
+    pub max_turned_away: usize,
+}
+
+/// A running engine.
+#[derive(Debug)]
+pub struct Engine {
+    outbox: Outbox<Home>,
+    ended: Receiver<io::Result<Report>>,
+}
+
+/// What a drain has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Connections that were open when it began, or came while it went on.
+    pub drained: usize,
+
+    /// Those of them that were unfinished at its end.
+    pub abandoned: usize,
+}
+
+/// Messages that are nobody's connection: orders, and answers nobody waits for anymore.
+const OTHER_MESSAGES: usize = 64;
+
+/// How long the workers may take to see that there is nothing to do anymore.
+const WORKERS_END: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Starts the threads: workers, makers, the acceptor.
+    ///
+    /// # Errors
+    /// * out of descriptors, threads or memory
+    pub fn start(options: EngineOptions, metrics: &Metrics) -> io::Result<Self> {
+        let EngineOptions { acceptor_name, services, listeners, pools, max_connections, max_turned_away } =
+            options;
+        let (outbox, inbox) = inbox::inbox(2 * max_connections + OTHER_MESSAGES)?;
+        for service in &services {
+            if let Some(maker) = &service.maker {
+                maker.start(&service.exchange.service, max_connections, outbox.clone())?;
+            }
+        }
+        let started = pools.iter().map(|pool| worker::start(pool, max_connections, &outbox, metrics));
+        let started: Result<Vec<_>, _> = started.collect();
+        let (pools, workers): (Vec<_>, Vec<_>) = started.map_err(io::Error::other)?.into_iter().unzip();
+        let acceptor = Acceptor::new(services, listeners, pools, inbox, max_connections, max_turned_away, metrics)?;
+
+        let (ended_tx, ended_rx) = crossbeam_channel::bounded(1);
+        thread::Builder::new().name(acceptor_name.to_owned()).spawn(move || {
+            let report = acceptor.run();
+            for worker in workers {
+                // The end of the last worker disconnects; one that is stuck is left behind.
+                let _ended = worker.recv_timeout(WORKERS_END);
+            }
+            // Nobody listens where a start failed half-way.
+            let _told = ended_tx.send(report);
+        })?;
+        Ok(Self { outbox, ended: ended_rx })
+    }
+
+    /// Lets nobody new in, and accepts who was on the way. Silent connections are closed a second
+    /// after their accept, half-sent requests a second from now.
+    pub fn stop_newcomers(&self) {
+        self.order(Order::StopNewcomers);
+    }
+
+    /// Closes the listeners; the engine ends when nothing is open, or at `until`.
+    pub fn drain(&self, until: Instant) {
+        self.order(Order::Drain { until });
+    }
+
+    /// Gets the report when the engine has ended; disconnected if it died.
+    #[must_use]
+    pub fn ended(&self) -> &Receiver<io::Result<Report>> {
+        &self.ended
+    }
+
+    fn order(&self, order: Order) {
+        // An engine that has ended needs no orders; `ended` says so.
+        let _sent = self.outbox.send(Home::Order(order));
+    }
+}

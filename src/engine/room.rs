@@ -1,0 +1,428 @@
+//! The acceptor's decisions, without a descriptor: who is let in, who waits for what and until
+//! when, who is over time, and what a drain leaves.
+//!
+//! Time is an argument everywhere, so that tests are exact. What a decision means for sockets is
+//! the acceptor's business.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::deadlines::Deadlines;
+use crate::engine::token::{Token, next_generation};
+
+/// What a waiting connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Wait {
+    /// The rest of its request.
+    Request,
+    /// A reply that is still being made.
+    Reply,
+    /// Room for more of the reply.
+    Write,
+    /// The peer's end, after the reply.
+    Linger,
+}
+
+impl Wait {
+    /// The values of the label `for`, in the order of the variants.
+    pub const LABELS: [&'static str; 4] = ["request", "reply", "write", "linger"];
+}
+
+/// Why a connection is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// The queue has its capacity of new connections.
+    QueueFull,
+    /// It has waited in the queue for too long.
+    QueueWait,
+    /// The server, or the service, has as many connections as it may.
+    MaxConnections,
+    /// `allow` and `deny`.
+    Acl,
+}
+
+impl Reason {
+    /// The values of the label `reason`, in the order of the variants.
+    pub const LABELS: [&'static str; 4] = ["queue_full", "queue_wait", "max_connections", "acl"];
+}
+
+/// How long a drain waits for requests: what a client that connected just before the signal has
+/// for speaking, and a half-sent request for its rest.
+const DRAIN_REQUEST: Duration = Duration::from_secs(1);
+
+/// Every open connection, and what the acceptor knows of it.
+#[derive(Debug)]
+pub(super) struct Room {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    deadlines: Deadlines,
+    services: Vec<Counts>,
+    changed: Vec<usize>,
+    max_connections: usize,
+    waiting: usize,
+    draining_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    service: u32,
+    state: State,
+    has_received: bool,
+    accepted_at: Instant,
+    deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    /// In the queue, with a worker, or on the way home.
+    Working,
+    Waiting(Wait),
+}
+
+/// One service's connections.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    /// 0: no limit but the server's.
+    max_connections: usize,
+    pub(super) open: usize,
+    pub(super) waiting: [usize; Wait::LABELS.len()],
+    has_changed: bool,
+}
+
+impl Room {
+    /// An empty room for `max_connections`, of services that each have their own limit; 0 is
+    /// none.
+    pub(super) fn new(now: Instant, max_connections: usize, services: &[usize]) -> Self {
+        let counts = |&max_connections: &usize| Counts { max_connections, ..Counts::default() };
+        Self {
+            // Reserved, not touched: pages nobody came for cost nothing.
+            slots: Vec::with_capacity(max_connections),
+            free: Vec::with_capacity(max_connections),
+            deadlines: Deadlines::new(now),
+            services: services.iter().map(counts).collect(),
+            changed: Vec::with_capacity(services.len()),
+            max_connections,
+            waiting: 0,
+            draining_since: None,
+        }
+    }
+
+    /// Lets a connection in that was accepted at `now`, if the limits allow. It is at work then.
+    ///
+    /// `queued` new ones are in the queue before it, of `queue_capacity`.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        service: usize,
+        queued: usize,
+        queue_capacity: usize,
+    ) -> Result<Token, Reason> {
+        let counts = &self.services[service];
+        let is_service_full = counts.max_connections > 0 && counts.open >= counts.max_connections;
+        if self.open() >= self.max_connections || is_service_full {
+            return Err(Reason::MaxConnections);
+        }
+        if queued >= queue_capacity {
+            return Err(Reason::QueueFull);
+        }
+        let index = self.free.pop().unwrap_or_else(|| self.add_slot(now));
+        let slot = &mut self.slots[index as usize];
+        slot.service = u32::try_from(service).expect("invariant: fewer services than 2^32");
+        slot.state = State::Working;
+        slot.accepted_at = now;
+        self.services[service].open += 1;
+        self.note_change(service);
+        Ok(Token::new(index, slot_generation(&self.slots, index)))
+    }
+
+    /// The connection waits, until `deadline` at the longest. `has_received`: the peer has sent
+    /// something. False if it is not at work, or unknown.
+    pub(super) fn wait(
+        &mut self,
+        token: Token,
+        wait: Wait,
+        has_received: bool,
+        deadline: Option<Instant>,
+    ) -> bool {
+        if self.state(token) != Some(State::Working) {
+            return false;
+        }
+        let slot = &mut self.slots[token.index()];
+        slot.state = State::Waiting(wait);
+        slot.has_received = has_received;
+        slot.deadline = deadline;
+        let service = slot.service as usize;
+        self.waiting += 1;
+        self.services[service].waiting[wait as usize] += 1;
+        self.note_change(service);
+        self.set_deadline(token.index());
+        true
+    }
+
+    /// Sets another deadline for a connection that waits.
+    pub(super) fn wait_until(&mut self, token: Token, deadline: Instant) {
+        if matches!(self.state(token), Some(State::Waiting(_))) {
+            self.slots[token.index()].deadline = Some(deadline);
+            self.set_deadline(token.index());
+        }
+    }
+
+    /// What a connection waits for; `None` if it doesn't, or is gone.
+    pub(super) fn waits_for(&self, token: Token) -> Option<Wait> {
+        match self.state(token) {
+            Some(State::Waiting(wait)) => Some(wait),
+            _ => None,
+        }
+    }
+
+    /// The waiting connection is at work again.
+    pub(super) fn resume(&mut self, token: Token) {
+        let Some(State::Waiting(wait)) = self.state(token) else { return };
+        let slot = &mut self.slots[token.index()];
+        slot.state = State::Working;
+        slot.deadline = None;
+        let service = slot.service as usize;
+        self.deadlines.clear(token.index());
+        self.waiting -= 1;
+        self.services[service].waiting[wait as usize] -= 1;
+        self.note_change(service);
+    }
+
+    /// The connection is closed; its slot is for another. False if it was closed before.
+    pub(super) fn close(&mut self, token: Token) -> bool {
+        if self.state(token).is_none() {
+            return false;
+        }
+        self.resume(token);
+        let slot = &mut self.slots[token.index()];
+        slot.state = State::Free;
+        slot.generation = next_generation(slot.generation);
+        let service = slot.service as usize;
+        self.services[service].open -= 1;
+        self.note_change(service);
+        self.free.push(u32::try_from(token.index()).expect("invariant: it came from a u32"));
+        true
+    }
+
+    /// A connection whose deadline has passed, and what it waited for. It still waits, without a
+    /// deadline.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<(Token, Wait)> {
+        while let Some(index) = self.deadlines.pop(now) {
+            let slot = &mut self.slots[index];
+            slot.deadline = None;
+            if let State::Waiting(wait) = slot.state {
+                let index = u32::try_from(index).expect("invariant: it came from a u32");
+                return Some((Token::new(index, slot.generation), wait));
+            }
+        }
+        None
+    }
+
+    /// When the next deadline may pass, at the earliest.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// From now on whoever has not asked yet must do so soon: a silent connection within a second
+    /// of its accept, a half-sent request within a second from now.
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.draining_since = Some(now);
+        for index in 0..self.slots.len() {
+            if self.slots[index].state == State::Waiting(Wait::Request) {
+                self.set_deadline(index);
+            }
+        }
+    }
+
+    /// Connections let in and not closed.
+    pub(super) fn open(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Connections in the queue, with a worker, or on the way home.
+    pub(super) fn working(&self) -> usize {
+        self.open() - self.waiting
+    }
+
+    /// The connections that are open.
+    pub(super) fn open_tokens(&self) -> Vec<Token> {
+        let open = self.slots.iter().enumerate().filter(|(_, slot)| slot.state != State::Free);
+        open.map(|(index, slot)| {
+            let index = u32::try_from(index).expect("invariant: fewer slots than 2^32");
+            Token::new(index, slot.generation)
+        })
+        .collect()
+    }
+
+    /// The service of an open connection.
+    pub(super) fn service(&self, token: Token) -> usize {
+        self.slots[token.index()].service as usize
+    }
+
+    /// Hands out the counts that have changed since the last call.
+    pub(super) fn publish(&mut self, mut publish: impl FnMut(usize, &Counts)) {
+        for service in self.changed.drain(..) {
+            self.services[service].has_changed = false;
+            publish(service, &self.services[service]);
+        }
+    }
+
+    fn add_slot(&mut self, now: Instant) -> u32 {
+        let index = u32::try_from(self.slots.len()).expect("invariant: fewer slots than 2^32");
+        self.slots.push(Slot {
+            generation: 0,
+            service: 0,
+            state: State::Free,
+            has_received: false,
+            accepted_at: now,
+            deadline: None,
+        });
+        index
+    }
+
+    /// `None` for a connection that is gone.
+    fn state(&self, token: Token) -> Option<State> {
+        let slot = self.slots.get(token.index())?;
+        let is_it = slot.generation == token.generation() && slot.state != State::Free;
+        is_it.then_some(slot.state)
+    }
+
+    fn set_deadline(&mut self, index: usize) {
+        let slot = &self.slots[index];
+        let by_drain = match (self.draining_since, slot.state) {
+            (Some(_), State::Waiting(Wait::Request)) if !slot.has_received => {
+                Some(slot.accepted_at + DRAIN_REQUEST)
+            }
+            (Some(since), State::Waiting(Wait::Request)) => Some(since + DRAIN_REQUEST),
+            _ => None,
+        };
+        let soonest = [slot.deadline, by_drain].into_iter().flatten().min();
+        match soonest {
+            Some(deadline) => self.deadlines.set(index, deadline),
+            None => self.deadlines.clear(index),
+        }
+    }
+
+    fn note_change(&mut self, service: usize) {
+        let counts = &mut self.services[service];
+        if !counts.has_changed {
+            counts.has_changed = true;
+            self.changed.push(service);
+        }
+    }
+}
+
+fn slot_generation(slots: &[Slot], index: u32) -> u32 {
+    slots[index as usize].generation
+}
+
+const _: () = assert!(size_of::<Slot>() <= 56, "every open connection has one");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A room for three, with a service for two and one without a limit of its own.
+    fn room() -> (Room, Instant) {
+        let now = Instant::now();
+        (Room::new(now, 3, &[2, 0]), now)
+    }
+
+    #[track_caller]
+    fn counts(room: &mut Room, service: usize) -> (usize, [usize; 4]) {
+        let counts = &room.services[service];
+        (counts.open, counts.waiting)
+    }
+
+    #[test]
+    fn limits_are_the_services_the_servers_and_the_queues() {
+        let (mut room, now) = room();
+        let first = room.admit(now, 0, 0, 8).expect("admitted");
+        room.admit(now, 0, 0, 8).expect("admitted");
+        assert_eq!(room.admit(now, 0, 0, 8), Err(Reason::MaxConnections), "of the service");
+        assert_eq!(room.admit(now, 1, 8, 8), Err(Reason::QueueFull));
+        room.admit(now, 1, 7, 8).expect("admitted");
+        assert_eq!(room.admit(now, 1, 0, 8), Err(Reason::MaxConnections), "of the server");
+        assert!(room.close(first));
+        room.admit(now, 1, 0, 8).expect("there is room again");
+        assert_eq!(room.open(), 3);
+    }
+
+    #[test]
+    fn a_token_of_a_closed_connection_reaches_nobody() {
+        let (mut room, now) = room();
+        let old = room.admit(now, 0, 0, 8).expect("admitted");
+        assert!(room.close(old));
+        let new = room.admit(now, 0, 0, 8).expect("admitted");
+        assert_eq!(old.index(), new.index());
+        assert!(!room.close(old), "closed twice");
+        assert!(!room.wait(old, Wait::Reply, true, None));
+        assert!(room.wait(new, Wait::Request, false, Some(now)));
+        assert_eq!(room.waits_for(old), None);
+        room.resume(old);
+        assert_eq!(room.waits_for(new), Some(Wait::Request));
+    }
+
+    #[test]
+    fn counts_follow_each_connection() {
+        let (mut room, now) = room();
+        let token = room.admit(now, 1, 0, 8).expect("admitted");
+        room.wait(token, Wait::Write, true, Some(now + SECOND));
+        assert_eq!(counts(&mut room, 1), (1, [0, 0, 1, 0]));
+        room.resume(token);
+        room.wait(token, Wait::Linger, true, None);
+        assert_eq!(counts(&mut room, 1), (1, [0, 0, 0, 1]));
+        room.close(token);
+        assert_eq!(counts(&mut room, 1), (0, [0; 4]));
+        let mut published = Vec::new();
+        room.publish(|service, counts| published.push((service, counts.open)));
+        assert_eq!(published, [(1, 0)], "once a turn, whatever happened in it");
+    }
+
+    #[test]
+    fn a_deadline_passes_for_who_still_waits() {
+        let (mut room, now) = room();
+        let served = room.admit(now, 0, 0, 8).expect("admitted");
+        let late = room.admit(now, 0, 0, 8).expect("admitted");
+        room.wait(served, Wait::Request, false, Some(now + SECOND));
+        room.wait(late, Wait::Write, true, Some(now + SECOND));
+        room.resume(served);
+        assert_eq!(room.expire(now), None);
+        assert_eq!(room.expire(now + 2 * SECOND), Some((late, Wait::Write)));
+        assert_eq!(room.expire(now + 2 * SECOND), None);
+    }
+
+    #[test]
+    fn a_drain_gives_who_has_not_asked_a_second() {
+        let now = Instant::now();
+        let mut room = Room::new(now, 8, &[0]);
+        let mut waiting = |room: &mut Room, at, wait, has_received| {
+            let token = room.admit(at, 0, 0, 8).expect("admitted");
+            room.wait(token, wait, has_received, Some(at + 60 * SECOND));
+            token
+        };
+        let silent_old = waiting(&mut room, now, Wait::Request, false);
+        let drained_at = now + 5 * SECOND;
+        let silent_young = waiting(&mut room, drained_at - SECOND / 2, Wait::Request, false);
+        let half_sent = waiting(&mut room, now, Wait::Request, true);
+        let slow_reader = waiting(&mut room, now, Wait::Write, true);
+        room.drain(drained_at);
+
+        let mut expired = |at| std::iter::from_fn(|| room.expire(at)).map(|(token, _)| token).collect::<Vec<_>>();
+        assert_eq!(expired(drained_at + SECOND / 16), [silent_old]);
+        assert_eq!(expired(drained_at + SECOND * 9 / 16), [silent_young]);
+        assert_eq!(expired(drained_at + SECOND * 17 / 16), [half_sent]);
+        assert_eq!(expired(drained_at + 50 * SECOND), []);
+        assert_eq!(room.waits_for(slow_reader), Some(Wait::Write));
+
+        let later = drained_at + 50 * SECOND;
+        let late = room.admit(later, 0, 0, 8).expect("admitted");
+        room.wait(late, Wait::Request, false, Some(later + 60 * SECOND));
+        assert_eq!(room.expire(later + 2 * SECOND), Some((late, Wait::Request)));
+    }
+}

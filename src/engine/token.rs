@@ -1,0 +1,89 @@
+//! How the acceptor's tables and the kernel's events know a connection.
+
+/// A slot in the room, and which of the connections that had it is meant.
+///
+/// File descriptors are reused at once, slots too: an event or a late reply for a connection that
+/// has gone must not reach its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    index: u32,
+    generation: u32,
+}
+
+/// What an event of the poller is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// The inbox was rung.
+    Inbox,
+    /// The listener with this number has something to accept.
+    Listener(u32),
+    /// A connection is ready.
+    Connection(Token),
+}
+
+/// Generations that mean something else in a [`Key`]; no slot ever has them.
+const INBOX: u32 = u32::MAX;
+const LISTENER: u32 = u32::MAX - 1;
+
+impl Token {
+    pub(super) fn new(index: u32, generation: u32) -> Self {
+        Self { index, generation }
+    }
+
+    /// The slot.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    pub(super) fn generation(self) -> u32 {
+        self.generation
+    }
+}
+
+/// The generation after this one.
+pub(super) fn next_generation(generation: u32) -> u32 {
+    if generation + 1 < LISTENER { generation + 1 } else { 0 }
+}
+
+impl From<Key> for u64 {
+    fn from(key: Key) -> Self {
+        let (generation, index) = match key {
+            Key::Inbox => (INBOX, 0),
+            Key::Listener(number) => (LISTENER, number),
+            Key::Connection(token) => (token.generation, token.index),
+        };
+        u64::from(generation) << 32 | u64::from(index)
+    }
+}
+
+impl From<u64> for Key {
+    #[allow(clippy::cast_possible_truncation, reason = "the two halves of the number")]
+    fn from(data: u64) -> Self {
+        let (generation, index) = ((data >> 32) as u32, data as u32);
+        match generation {
+            INBOX => Self::Inbox,
+            LISTENER => Self::Listener(index),
+            _ => Self::Connection(Token { index, generation }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_survives_the_kernel() {
+        let last = Token::new(u32::MAX, LISTENER - 1);
+        for key in [Key::Inbox, Key::Listener(7), Key::Connection(last)] {
+            assert_eq!(Key::from(u64::from(key)), key);
+        }
+    }
+
+    #[test]
+    fn generations_go_round_and_never_mean_something_else() {
+        assert_eq!(next_generation(0), 1);
+        assert_eq!(next_generation(LISTENER - 1), 0);
+    }
+}

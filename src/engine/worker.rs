@@ -1,0 +1,144 @@
+//! Worker pools: each a private rayon `ThreadPool` whose threads each hold one resident loop.
+//!
+//! Rayon names the threads, owns them and hands a panic over; its work stealing has nothing to do
+//! here. Nothing else may be spawned on such a pool: it would never run, since the loops end only
+//! when the queue's one sender, the acceptor's, is gone.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::engine::connection::{Connection, Desk, Next};
+use crate::engine::home::Home;
+use crate::engine::inbox::Outbox;
+use crate::exchange::buffers::Buffers;
+use crate::exchange::outcome::Outcome;
+use crate::metrics::{Metrics, PoolMetrics};
+use crate::reply::calendar::Calendar;
+
+/// Bytes a worker receives at once.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// What a pool is made of.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// Label `pool`, and the beginning of its threads' names.
+    pub name: String,
+
+    /// Workers.
+    pub threads: usize,
+
+    /// New connections that the queue takes; more are answered busy.
+    pub queue_capacity: usize,
+
+    /// How long a new connection may wait in the queue before it is answered busy.
+    pub max_wait: Duration,
+}
+
+/// A pool, as the acceptor has it. Dropping it ends the workers, once the queue is empty.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) queue: Sender<Box<Connection>>,
+    pub(super) queue_capacity: usize,
+}
+
+/// Told when the last worker has ended: then this channel is disconnected.
+pub(super) type Ended = Receiver<std::convert::Infallible>;
+
+/// Starts a pool whose queue can physically hold `max_connections`: what comes back from waiting
+/// always fits.
+///
+/// # Errors
+/// * the threads can't be started
+pub(super) fn start(
+    options: &PoolOptions,
+    max_connections: usize,
+    outbox: &Outbox<Home>,
+    metrics: &Metrics,
+) -> Result<(Pool, Ended), rayon::ThreadPoolBuildError> {
+    let (queue_tx, queue_rx) = crossbeam_channel::bounded(max_connections);
+    let (ended_tx, ended_rx) = crossbeam_channel::bounded(0);
+    let length = queue_rx.clone();
+    let pool_metrics =
+        metrics.pool(&options.name, options.threads, options.queue_capacity, move || length.len());
+    let name = options.name.clone();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(move |index| thread_name(&name, index))
+        .build()?;
+    let worker = Worker { queue: queue_rx, outbox: outbox.clone(), max_wait: options.max_wait, metrics: pool_metrics };
+    pool.spawn_broadcast(move |broadcast| {
+        let _tells_the_end = &ended_tx;
+        worker.run(broadcast.index());
+    });
+    Ok((Pool { queue: queue_tx, queue_capacity: options.queue_capacity }, ended_rx))
+}
+
+/// At most 15 bytes: Linux cuts the rest off. The number is what tells them apart.
+fn thread_name(pool: &str, index: usize) -> String {
+    let number = format!("-{index}");
+    let prefix = if pool == "main" { "worker" } else { pool };
+    let room = 15_usize.saturating_sub(number.len());
+    format!("{}{number}", &prefix[..prefix.len().min(room)])
+}
+
+#[derive(Debug)]
+struct Worker {
+    queue: Receiver<Box<Connection>>,
+    outbox: Outbox<Home>,
+    max_wait: Duration,
+    metrics: Arc<PoolMetrics>,
+}
+
+impl Worker {
+    /// Ends when the acceptor has dropped the queue's sender and the queue is empty.
+    fn run(&self, index: usize) {
+        let metrics = self.metrics.worker(index);
+        let mut desk = Desk {
+            scratch: vec![0; SCRATCH_BYTES].into(),
+            buffers: Buffers::new(),
+            calendar: Calendar::new(SystemTime::now()),
+        };
+        for mut connection in &self.queue {
+            metrics.busy();
+            let now = Instant::now();
+            desk.calendar.turn(SystemTime::now());
+            let next = self.advance(&mut connection, now, &mut desk);
+            let home = match next {
+                Next::Wait(wait) => self.outbox.send(Home::Waits(connection, wait)),
+                Next::Again => self.outbox.send(Home::Again(connection)),
+                Next::Linger => self.outbox.send_quietly(Home::Lingers(connection)),
+                Next::Closed => self.outbox.send_quietly(Home::Closed(connection)),
+            };
+            // An acceptor that is gone has counted all that were open; the socket closes here.
+            drop(home);
+            metrics.idle_after(now.elapsed());
+        }
+    }
+
+    /// One exchange that panics is one outcome: the worker lives, and so does the connection, to
+    /// be counted.
+    fn advance(&self, connection: &mut Connection, now: Instant, desk: &mut Desk) -> Next {
+        let advanced =
+            catch_unwind(AssertUnwindSafe(|| connection.advance(now, self.max_wait, desk)));
+        advanced.unwrap_or_else(|_| {
+            // The desk may have been lent out in the middle.
+            desk.scratch = vec![0; SCRATCH_BYTES].into();
+            connection.abort(Outcome::Panicked);
+            Next::Closed
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_have_names_that_linux_shows_whole() {
+        assert_eq!(thread_name("main", 3), "worker-3");
+        assert_eq!(thread_name("a-very-long-service-name", 12), "a-very-long--12");
+    }
+}

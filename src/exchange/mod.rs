@@ -1,0 +1,488 @@
+//! One request and its reply, as a state machine that knows no socket, no clock and no thread.
+//!
+//! Whoever drives it asks for the next [`Step`], does it, and says what came of it. Bytes in,
+//! bytes out; so tests drive it without a network, and every outcome can be reached on purpose.
+//!
+//! ```text
+//!            received, ended            (job)  answered              sent
+//! Reading ──────────────────────▶ Making ─────────────────▶ Writing ──────▶ Finished
+//!    │            request complete,  ▲ │ part of a larger reply │              ▲
+//!    │            reply at hand      │ └────────────────────────┘              │
+//!    └───────────────────────────────┼──────────▶ Writing ─────────────────────┤
+//!         expired, shed, denied, a fault: the page for it, or nothing ─────────┘
+//! ```
+
+pub mod buffers;
+pub mod outcome;
+
+use crate::exchange::buffers::Buffers;
+use crate::exchange::outcome::Outcome;
+use crate::peer::Peer;
+use crate::reply::calendar::Calendar;
+use crate::reply::http::HttpOptions;
+use crate::reply::output::Output;
+use crate::reply::page::Page;
+use crate::reply::{Asked, Begun, Job, Made, Replies};
+use crate::request::{Fault, Progress, Reader, Rules};
+
+/// What all exchanges of one service have in common.
+#[derive(Debug)]
+pub struct Options {
+    /// The service's name.
+    pub service: Box<str>,
+
+    /// How a request ends, and how large it may be.
+    pub rules: Rules,
+
+    /// What is answered.
+    pub replies: Replies,
+
+    /// What it means when the peer ends its side before it has the reply.
+    pub half_close: HalfClose,
+}
+
+/// What it means when the peer ends its side before it has the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfClose {
+    /// It still wants the reply.
+    Reply,
+    /// It has left.
+    Cancel,
+}
+
+/// What an exchange is given with each call.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// What all exchanges of the service have in common.
+    pub options: &'a Options,
+
+    /// Who is at the other end.
+    pub peer: Peer,
+
+    /// What time it is, for replies that say so.
+    pub calendar: &'a Calendar,
+
+    /// Where buffers come from and go to.
+    pub buffers: &'a mut Buffers,
+}
+
+/// What has to happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Receive bytes, and tell [`Exchange::received`], [`Exchange::ended`] or
+    /// [`Exchange::broken`].
+    Receive,
+
+    /// Send some of [`Exchange::left`], and tell [`Exchange::sent`] or [`Exchange::broken`].
+    Send,
+
+    /// Wait for a reply that is still being made: run [`Exchange::take_job`], and tell
+    /// [`Exchange::answered`].
+    Make,
+
+    /// Close the connection in this way; [`Exchange::outcome`] says what it was.
+    Finish(Close),
+}
+
+/// How to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// End our side, then wait for the peer's end: what was sent arrives. KERNEL K1 to K5 in the
+    /// design's notes: a plain close with unread input destroys the reply.
+    Linger,
+
+    /// Just close: nothing was sent.
+    Plain,
+
+    /// Reset: the peer must not take a part of a reply for the whole.
+    Abort,
+}
+
+/// One exchange, from accept to the last byte.
+#[derive(Debug)]
+pub struct Exchange {
+    state: State,
+    outcome: Outcome,
+
+    /// Of the reply, as far as known and not yet asked for by [`Self::take_reply_bytes`].
+    reply_bytes: u64,
+    has_received: bool,
+    has_ended: bool,
+    has_replied_partly: bool,
+    is_head: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Reading {
+        reader: Reader,
+        /// The part of an incomplete request that the reader wants to see again.
+        kept: Vec<u8>,
+        /// Bytes of [`CONTINUE`] still to be sent.
+        interim_left: u8,
+    },
+    Making {
+        /// `None`: somebody runs it.
+        job: Option<Box<Job>>,
+    },
+    Writing {
+        output: Output,
+        /// Makes the next part.
+        more: Option<Box<Job>>,
+    },
+    Finished {
+        close: Close,
+    },
+}
+
+/// Source: RFC 9110 section 15.2.1.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+impl Exchange {
+    /// An exchange that has seen nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            state: State::Reading { reader: Reader::new(), kept: Vec::new(), interim_left: 0 },
+            outcome: Outcome::Replied,
+            reply_bytes: 0,
+            has_received: false,
+            has_ended: false,
+            has_replied_partly: false,
+            is_head: false,
+        }
+    }
+
+    /// What has to happen next.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        match &self.state {
+            State::Reading { interim_left: 0, .. } => Step::Receive,
+            State::Reading { .. } | State::Writing { .. } => Step::Send,
+            State::Making { .. } => Step::Make,
+            State::Finished { close } => Step::Finish(*close),
+        }
+    }
+
+    /// How it ended; before [`Step::Finish`], how it will if all goes well from here.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Whether the request is still incomplete.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        matches!(self.state, State::Reading { .. })
+    }
+
+    /// Whether the peer has sent anything.
+    #[must_use]
+    pub fn has_received(&self) -> bool {
+        self.has_received
+    }
+
+    /// Whether the peer was seen to end its side.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Bytes of the reply that became known since the last call; its deadline grows with them.
+    pub fn take_reply_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.reply_bytes)
+    }
+
+    /// What is left to send, in order. Either slice may be empty.
+    #[must_use]
+    pub fn left(&self) -> [&[u8]; 2] {
+        match &self.state {
+            State::Reading { interim_left, .. } => {
+                [&CONTINUE[CONTINUE.len() - usize::from(*interim_left)..], &[]]
+            }
+            State::Writing { output, .. } => output.left(),
+            State::Making { .. } | State::Finished { .. } => [&[], &[]],
+        }
+    }
+
+    /// Whether nothing comes after what is left, so that the end of our side may go with it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self.state, State::Writing { more: None, .. })
+    }
+
+    /// The job to be run while the exchange is at [`Step::Make`]; once.
+    pub fn take_job(&mut self) -> Option<Box<Job>> {
+        match &mut self.state {
+            State::Making { job } => job.take(),
+            _ => None,
+        }
+    }
+
+    /// Starts: a service that reads nothing replies at once.
+    pub fn begin(&mut self, cx: &mut Context<'_>) {
+        if matches!(cx.options.rules.framing, crate::request::Framing::Nothing) {
+            self.read(&mut [], cx);
+        }
+    }
+
+    /// The peer has sent `bytes`, at least one. Ignored once the request is complete.
+    pub fn received(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
+        self.has_received = true;
+        self.read(bytes, cx);
+    }
+
+    /// The peer has ended its side.
+    pub fn ended(&mut self, cx: &mut Context<'_>) {
+        self.has_ended = true;
+        let is_cancelled = cx.options.half_close == HalfClose::Cancel;
+        let State::Reading { reader, kept, .. } = &mut self.state else { return };
+        if is_cancelled && self.has_received {
+            return self.finish(Outcome::PeerClosed, Close::Plain, cx);
+        }
+        let mut reader = reader.clone();
+        let mut kept = std::mem::take(kept);
+        let progress = reader.ended(&cx.options.rules, &mut kept);
+        self.is_head = reader.is_head();
+        self.take_progress(progress, &kept, cx);
+        cx.buffers.put(kept);
+    }
+
+    /// The connection is broken: reset, or the peer has left while the reply was being made.
+    pub fn broken(&mut self, cx: &mut Context<'_>) {
+        let outcome = match (&self.state, self.outcome) {
+            (State::Finished { .. }, _) => return,
+            (State::Reading { .. }, _) if !self.has_received => Outcome::NoRequest,
+            (_, Outcome::Replied) => Outcome::PeerClosed,
+            (_, fixed) => fixed,
+        };
+        self.finish(outcome, Close::Plain, cx);
+    }
+
+    /// The kernel has taken `count` bytes of what was left.
+    pub fn sent(&mut self, count: usize, cx: &mut Context<'_>) {
+        match &mut self.state {
+            State::Reading { interim_left, .. } => {
+                let count = u8::try_from(count).unwrap_or(u8::MAX);
+                *interim_left = interim_left.saturating_sub(count);
+            }
+            State::Writing { output, more } => {
+                self.has_replied_partly |= count > 0;
+                output.sent(count);
+                if output.is_sent() {
+                    let output = std::mem::take(output);
+                    let more = more.take();
+                    self.all_sent(output, more, cx);
+                }
+            }
+            State::Making { .. } | State::Finished { .. } => {}
+        }
+    }
+
+    /// The job has been run. Ignored when nobody waits for it anymore.
+    pub fn answered(&mut self, made: Made, cx: &mut Context<'_>) {
+        if !matches!(self.state, State::Making { .. }) {
+            return;
+        }
+        match made {
+            Made::Part { total_bytes, bytes, more } => {
+                let mut output = Output::new(cx.buffers.take());
+                self.reply_bytes += total_bytes.unwrap_or(0);
+                let reply = &cx.options.replies.reply;
+                reply.write_part(total_bytes, bytes, cx.calendar, &mut output);
+                self.write(output, more, cx);
+            }
+            Made::Failed => self.give_up(Outcome::Failed, cx),
+        }
+    }
+
+    /// The deadline of the request, or of the reply, has passed.
+    pub fn expired(&mut self, cx: &mut Context<'_>) {
+        match &self.state {
+            // A page for a peer that never spoke would answer a request it makes later.
+            State::Reading { .. } if cx.options.replies.is_http && !self.has_received => {
+                self.finish(Outcome::TimedOut, Close::Plain, cx);
+            }
+            State::Reading { .. } if cx.options.replies.is_http => {
+                let page = Page::new(b"the request took too long\n", Some(&HttpOptions::of(408)));
+                self.write_page(&page, Outcome::TimedOut, cx);
+            }
+            State::Reading { .. } | State::Making { .. } => self.give_up(Outcome::TimedOut, cx),
+            State::Writing { .. } => self.finish(Outcome::TimedOut, Close::Abort, cx),
+            State::Finished { .. } => {}
+        }
+    }
+
+    /// There is no room: the busy reply, if no other has begun.
+    pub fn shed(&mut self, cx: &mut Context<'_>) {
+        self.give_up(Outcome::Busy, cx);
+    }
+
+    /// Ends without a word, whatever the state: abandoned, or panicked.
+    pub fn abort(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+        self.state = State::Finished { close: Close::Abort };
+    }
+
+    fn read(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
+        let State::Reading { reader, kept, interim_left } = &mut self.state else { return };
+        let rules = &cx.options.rules;
+        if kept.is_empty() {
+            let progress = reader.advance(rules, bytes);
+            if let Progress::More { keep, interim } = progress {
+                if keep > 0 {
+                    *kept = cx.buffers.take();
+                    kept.extend_from_slice(&bytes[..keep]);
+                }
+                *interim_left = interim_bytes(interim, *interim_left);
+                return;
+            }
+            self.is_head = reader.is_head();
+            return self.take_progress(progress, bytes, cx);
+        }
+        kept.extend_from_slice(bytes);
+        let progress = reader.advance(rules, kept);
+        if let Progress::More { keep, interim } = progress {
+            kept.truncate(keep);
+            *interim_left = interim_bytes(interim, *interim_left);
+            return;
+        }
+        self.is_head = reader.is_head();
+        let kept = std::mem::take(kept);
+        self.take_progress(progress, &kept, cx);
+        cx.buffers.put(kept);
+    }
+
+    fn take_progress(&mut self, progress: Progress, input: &[u8], cx: &mut Context<'_>) {
+        match progress {
+            Progress::Complete(request) => {
+                self.reply(&input[request.head], &input[request.body], cx);
+            }
+            Progress::Fault(fault) => self.refuse(fault, cx),
+            Progress::Nothing => self.finish(Outcome::NoRequest, Close::Plain, cx),
+            Progress::More { .. } => unreachable!("invariant: the callers have handled it"),
+        }
+    }
+
+    fn reply(&mut self, head: &[u8], request: &[u8], cx: &mut Context<'_>) {
+        let mut output = Output::new(cx.buffers.take());
+        let asked = Asked {
+            service: &cx.options.service,
+            peer: cx.peer,
+            calendar: cx.calendar,
+            head,
+            request,
+            is_head: self.is_head,
+        };
+        match cx.options.replies.reply.begin(&asked, &mut output) {
+            Begun::Written => {
+                self.reply_bytes += output.total_bytes() as u64;
+                self.write(output, None, cx);
+            }
+            Begun::Later(job) => {
+                put_back(output, cx.buffers);
+                self.state = State::Making { job: Some(job) };
+            }
+            Begun::Failed => {
+                put_back(output, cx.buffers);
+                self.give_up(Outcome::Failed, cx);
+            }
+        }
+    }
+
+    fn refuse(&mut self, fault: Fault, cx: &mut Context<'_>) {
+        let outcome = if fault.is_too_large() { Outcome::TooLarge } else { Outcome::Invalid };
+        if !cx.options.replies.is_http {
+            return self.finish(outcome, Close::Linger, cx);
+        }
+        let mut http = HttpOptions::of(fault.status());
+        if http.status == 405 {
+            // RFC 9110 section 15.5.6: must be there.
+            let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+            http.headers.push(("Allow".to_owned(), allowed.to_owned()));
+        }
+        let page = Page::new(format!("{fault}\n").as_bytes(), Some(&http));
+        self.write_page(&page, outcome, cx);
+    }
+
+    /// Says that there will be no reply, if none has begun.
+    fn give_up(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
+        if self.has_replied_partly || matches!(self.state, State::Finished { .. }) {
+            return self.finish(outcome, Close::Abort, cx);
+        }
+        let replies = &cx.options.replies;
+        let page = match outcome {
+            Outcome::Busy => &replies.busy,
+            Outcome::Denied => &replies.denied,
+            Outcome::TimedOut => &replies.timed_out,
+            _ => &replies.failed,
+        };
+        self.write_page(page, outcome, cx);
+    }
+
+    fn write_page(&mut self, page: &Page, outcome: Outcome, cx: &mut Context<'_>) {
+        self.outcome = outcome;
+        let mut output = Output::new(cx.buffers.take());
+        page.write(cx.calendar, self.is_head, &mut output);
+        self.reply_bytes += output.total_bytes() as u64;
+        self.write(output, None, cx);
+    }
+
+    fn write(&mut self, output: Output, more: Option<Box<Job>>, cx: &mut Context<'_>) {
+        if output.is_sent() {
+            // An empty reply, or an empty file.
+            self.all_sent(output, more, cx);
+        } else {
+            self.replace(State::Writing { output, more }, cx);
+        }
+    }
+
+    fn all_sent(&mut self, output: Output, more: Option<Box<Job>>, cx: &mut Context<'_>) {
+        let (own, body) = output.into_buffers();
+        cx.buffers.put(own);
+        match more {
+            Some(mut job) => {
+                if let Some(body) = body {
+                    job.reuse(body);
+                }
+                self.replace(State::Making { job: Some(job) }, cx);
+            }
+            None => self.replace(State::Finished { close: Close::Linger }, cx),
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, close: Close, cx: &mut Context<'_>) {
+        self.outcome = outcome;
+        self.replace(State::Finished { close }, cx);
+    }
+
+    /// Goes to another state; the buffers of the one before are for others now.
+    fn replace(&mut self, state: State, cx: &mut Context<'_>) {
+        match std::mem::replace(&mut self.state, state) {
+            State::Reading { kept, .. } => cx.buffers.put(kept),
+            State::Writing { output, .. } => put_back(output, cx.buffers),
+            State::Making { .. } | State::Finished { .. } => {}
+        }
+    }
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn interim_bytes(interim: bool, left: u8) -> u8 {
+    const { assert!(CONTINUE.len() <= u8::MAX as usize) };
+    if interim { u8::try_from(CONTINUE.len()).unwrap_or(left) } else { left }
+}
+
+fn put_back(output: Output, buffers: &mut Buffers) {
+    let (own, body) = output.into_buffers();
+    buffers.put(own);
+    if let Some(body) = body {
+        buffers.put(body);
+    }
+}
+
+const _: () = assert!(size_of::<Exchange>() <= 96, "every open connection holds one");

@@ -1,0 +1,40 @@
+//! One connection, one exchange: accept, read a request, reply, close.
+//!
+//! ```text
+//!              acceptor (1 thread)                    queue              worker-N (rayon pool)
+//!  kernel ──▶ listener ──▶ admission ──▶ ready? ──▶ bounded ──▶ exchange: read → reply → write ──▶ close ──▶ outcome
+//!  backlog                      ▲  │ not yet       crossbeam       │ not finished                             │
+//!                               │  ▼               channel         ▼                                          ▼
+//!                               waiting room ◀──── inbox ◀──── (socket not ready / reply not there yet)    metrics
+//!                               (epoll + deadlines)                                                           ▲
+//!                                                                     admin listener: /metrics /-/healthy … ──┘
+//! ```
+//!
+//! The modules, each importing only from those above it:
+
+/// Every metric, in one place.
+pub mod metrics;
+
+/// The other end's address.
+pub mod peer;
+
+/// `server.toml` as types; every error with its place.
+pub mod config;
+
+/// Bytes in: when a request is complete, whatever its framing.
+pub mod request;
+
+/// A request in, bytes to send or a job out.
+pub mod reply;
+
+/// One request and its reply, as a state machine without a socket.
+pub mod exchange;
+
+/// Sockets, threads and time around it: listener, acceptor, queue, worker, linger.
+pub mod engine;
+
+/// What the admin listener answers.
+pub mod admin;
+
+/// Wires it all: start, run, drain.
+pub mod server;

@@ -1,0 +1,374 @@
+//! Every metric replyd has, in one place.
+//!
+//! A service's children are resolved once, when the service is made; an exchange only adds to
+//! them. Labels are bounded by the configuration: services, pools, listeners, the closed sets of
+//! outcomes and reasons, and the names of errnos. Nothing a peer sends ever becomes a label.
+//!
+//! Counters are relaxed atomics: a scrape may see one exchange's counters a moment apart.
+//!
+//! Knows nothing of connections or threads: the sets of labels are handed in.
+
+mod pool;
+mod process;
+
+use std::sync::Arc;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+pub use pool::PoolMetrics;
+
+/// `Content-Type` of [`Metrics::render`]. Source: Prometheus text exposition format 0.0.4.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Seconds: 50 µs, a plain exchange on loopback, to 10 s, the longest reply worth telling apart.
+const DURATION_BUCKETS: [f64; 17] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+    2.5, 5.0, 10.0,
+];
+
+/// The values that the labels of closed sets can have, in the order of their indexes.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels {
+    /// Label `outcome`.
+    pub outcomes: &'static [&'static str],
+
+    /// Label `for`: what a waiting connection waits for.
+    pub waits: &'static [&'static str],
+
+    /// Label `reason`: why a connection was turned away.
+    pub reasons: &'static [&'static str],
+}
+
+/// All families, and the registry that a scrape reads.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    labels: Labels,
+    pools: pool::Pools,
+    accepted: IntCounterVec,
+    closed: IntCounterVec,
+    open: IntGaugeVec,
+    waiting: IntGaugeVec,
+    rejected: IntCounterVec,
+    queue_wait: HistogramVec,
+    exchange_duration: HistogramVec,
+    received_bytes: IntCounterVec,
+    sent_bytes: IntCounterVec,
+    accept_errors: IntCounterVec,
+    listener_queue_length: IntGaugeVec,
+    listener_queue_limit: IntGaugeVec,
+    reload_successful: IntGauge,
+    reload_success_timestamp: IntGauge,
+}
+
+/// One service's children. A slice is indexed like its set in [`Labels`].
+#[derive(Clone, Debug)]
+pub struct ServiceMetrics {
+    /// Connections accepted.
+    pub accepted: IntCounter,
+
+    /// Connections closed, by outcome.
+    pub closed: Box<[IntCounter]>,
+
+    /// Connections accepted and not yet closed.
+    pub open: IntGauge,
+
+    /// Connections waiting, by what for.
+    pub waiting: Box<[IntGauge]>,
+
+    /// Connections turned away, by reason.
+    pub rejected: Box<[IntCounter]>,
+
+    /// Seconds from the queue's tail to a worker.
+    pub queue_wait: Histogram,
+
+    /// Seconds from accept to the last byte of the reply, of replied exchanges.
+    pub exchange_duration: Histogram,
+
+    /// Bytes received, requests and what lingering threw away.
+    pub received_bytes: IntCounter,
+
+    /// Bytes that the kernel took for sending.
+    pub sent_bytes: IntCounter,
+
+    accept_errors: IntCounterVec,
+    name: Arc<str>,
+}
+
+impl ServiceMetrics {
+    /// Counts one error of accept(2). Resolves its label each time: errors are rare.
+    pub fn accept_error(&self, error: &str) {
+        self.accept_errors.with_label_values(&[&self.name, error]).inc();
+    }
+}
+
+/// One TCP listener's children: what the kernel holds that was not accepted yet.
+#[derive(Clone, Debug)]
+pub struct ListenerMetrics {
+    /// Connections in the kernel's queue.
+    pub queue_length: IntGauge,
+
+    /// The backlog that the kernel granted.
+    pub queue_limit: IntGauge,
+}
+
+impl Metrics {
+    /// Registers every family.
+    ///
+    /// # Panics
+    /// If two families had one name, which the tests would show.
+    #[must_use]
+    pub fn new(labels: Labels) -> Self {
+        let registry = Registry::new();
+        let families = Families { registry: &registry };
+        let metrics = Self {
+            labels,
+            pools: pool::Pools::default(),
+            accepted: families.counters(
+                "connections_accepted_total",
+                "Connections accepted.",
+                &["service"],
+            ),
+            closed: families.counters(
+                "connections_closed_total",
+                "Connections closed, by how their exchange ended.",
+                &["service", "outcome"],
+            ),
+            open: families.gauges(
+                "connections_open",
+                "Connections accepted and not yet closed, lingering ones included.",
+                &["service"],
+            ),
+            waiting: families.gauges(
+                "connections_waiting",
+                "Open connections that wait, by what for.",
+                &["service", "for"],
+            ),
+            rejected: families.counters(
+                "rejected_total",
+                "Connections turned away, by the limit that did it.",
+                &["service", "reason"],
+            ),
+            queue_wait: families.histograms(
+                "queue_wait_seconds",
+                "Time of new connections in the queue before a worker took them.",
+            ),
+            exchange_duration: families.histograms(
+                "exchange_duration_seconds",
+                "Time from accept to the last byte of the reply, of replied exchanges.",
+            ),
+            received_bytes: families.counters(
+                "received_bytes_total",
+                "Bytes received from peers.",
+                &["service"],
+            ),
+            sent_bytes: families.counters(
+                "sent_bytes_total",
+                "Bytes of replies that the kernel took.",
+                &["service"],
+            ),
+            accept_errors: families.counters(
+                "accept_errors_total",
+                "Errors of accept(2), by errno.",
+                &["service", "error"],
+            ),
+            listener_queue_length: families.gauges(
+                "listener_queue_length",
+                "Connections in the kernel's queue of a TCP listener, not accepted yet.",
+                &["service", "listener"],
+            ),
+            listener_queue_limit: families.gauges(
+                "listener_queue_limit",
+                "Backlog of a TCP listener, as the kernel granted it.",
+                &["service", "listener"],
+            ),
+            reload_successful: families.gauge(
+                "config_last_reload_successful",
+                "Whether the configuration last read was taken.",
+            ),
+            reload_success_timestamp: families.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When a configuration was last taken, in Unix time.",
+            ),
+            registry: registry.clone(),
+        };
+        families.build_info();
+        register(&registry, metrics.pools.clone());
+        register(&registry, process::ProcessCollector::new());
+        metrics
+    }
+
+    /// Resolves one service's children; closed sets start at 0.
+    #[must_use]
+    pub fn service(&self, name: &str) -> ServiceMetrics {
+        let by = |family: &IntCounterVec, values: &[&str]| -> Box<[IntCounter]> {
+            values.iter().map(|value| family.with_label_values(&[name, value])).collect()
+        };
+        ServiceMetrics {
+            accepted: self.accepted.with_label_values(&[name]),
+            closed: by(&self.closed, self.labels.outcomes),
+            open: self.open.with_label_values(&[name]),
+            waiting: (self.labels.waits.iter())
+                .map(|wait| self.waiting.with_label_values(&[name, wait]))
+                .collect(),
+            rejected: by(&self.rejected, self.labels.reasons),
+            queue_wait: self.queue_wait.with_label_values(&[name]),
+            exchange_duration: self.exchange_duration.with_label_values(&[name]),
+            received_bytes: self.received_bytes.with_label_values(&[name]),
+            sent_bytes: self.sent_bytes.with_label_values(&[name]),
+            accept_errors: self.accept_errors.clone(),
+            name: name.into(),
+        }
+    }
+
+    /// Resolves the children of one TCP listener, known by its address.
+    #[must_use]
+    pub fn listener(&self, service: &str, addr: &str) -> ListenerMetrics {
+        ListenerMetrics {
+            queue_length: self.listener_queue_length.with_label_values(&[service, addr]),
+            queue_limit: self.listener_queue_limit.with_label_values(&[service, addr]),
+        }
+    }
+
+    /// Adds a pool: `queue_length` is asked at each scrape, `queue_capacity` is in connections.
+    pub fn pool(
+        &self,
+        name: &str,
+        workers: usize,
+        queue_capacity: usize,
+        queue_length: impl Fn() -> usize + Send + Sync + 'static,
+    ) -> Arc<PoolMetrics> {
+        self.pools.add(name, workers, queue_capacity, Box::new(queue_length))
+    }
+
+    /// Notes that a configuration was taken at `unix_seconds`.
+    pub fn config_taken(&self, unix_seconds: i64) {
+        self.reload_successful.set(1);
+        self.reload_success_timestamp.set(unix_seconds);
+    }
+
+    /// The page that Prometheus scrapes; see [`CONTENT_TYPE`].
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut page = Vec::with_capacity(64 * 1024);
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut page)
+            .expect("invariant: writing to memory does not fail and every family has a name");
+        page
+    }
+}
+
+/// Makes families of one registry, all with the prefix `replyd_`.
+struct Families<'a> {
+    registry: &'a Registry,
+}
+
+impl Families<'_> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(options(name, help), labels))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(options(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::with_opts(options(name, help)))
+    }
+
+    fn histograms(&self, name: &str, help: &str) -> HistogramVec {
+        let options = HistogramOpts::from(options(name, help)).buckets(DURATION_BUCKETS.to_vec());
+        self.register(HistogramVec::new(options, &["service"]))
+    }
+
+    fn build_info(&self) {
+        let info = self.gauges(
+            "build_info",
+            "Always 1; the labels say which replyd this is.",
+            &["version", "revision"],
+        );
+        let revision = env!("REPLYD_REVISION");
+        info.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+    }
+
+    fn register<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        family: prometheus::Result<C>,
+    ) -> C {
+        let family = family.expect("invariant: names and labels are valid");
+        register(self.registry, family.clone());
+        family
+    }
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("replyd")
+}
+
+fn register(registry: &Registry, collector: impl prometheus::core::Collector + 'static) {
+    registry.register(Box::new(collector)).expect("invariant: names are unique");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics() -> Metrics {
+        Metrics::new(Labels {
+            outcomes: &["replied", "failed"],
+            waits: &["request"],
+            reasons: &["queue_full"],
+        })
+    }
+
+    #[track_caller]
+    fn check(page: &str, line: &str) {
+        assert!(page.lines().any(|found| found == line), "no line {line:?} in\n{page}");
+    }
+
+    #[test]
+    fn every_child_of_a_closed_set_is_there_from_the_start() {
+        let metrics = metrics();
+        let _service = metrics.service("hello");
+        let page = String::from_utf8(metrics.render()).expect("UTF-8");
+        for line in [
+            "replyd_connections_accepted_total{service=\"hello\"} 0",
+            "replyd_connections_closed_total{outcome=\"failed\",service=\"hello\"} 0",
+            "replyd_connections_closed_total{outcome=\"replied\",service=\"hello\"} 0",
+            "replyd_rejected_total{reason=\"queue_full\",service=\"hello\"} 0",
+            "replyd_connections_waiting{for=\"request\",service=\"hello\"} 0",
+            "replyd_exchange_duration_seconds_count{service=\"hello\"} 0",
+        ] {
+            check(&page, line);
+        }
+    }
+
+    #[test]
+    fn a_pool_tells_its_queue_and_the_time_of_its_workers() {
+        let metrics = metrics();
+        let pool = metrics.pool("main", 2, 7, || 3);
+        pool.worker(1).idle_after(std::time::Duration::from_millis(1500));
+        pool.worker(0).busy();
+        let page = String::from_utf8(metrics.render()).expect("UTF-8");
+        for line in [
+            "replyd_queue_length{pool=\"main\"} 3",
+            "replyd_queue_capacity{pool=\"main\"} 7",
+            "replyd_workers{pool=\"main\"} 2",
+            "replyd_workers_busy{pool=\"main\"} 1",
+            "replyd_worker_busy_seconds_total{pool=\"main\"} 1.5",
+        ] {
+            check(&page, line);
+        }
+    }
+
+    #[test]
+    fn processor_time_is_told_in_fractions_of_a_second() {
+        let page = String::from_utf8(metrics().render()).expect("UTF-8");
+        for name in ["process_cpu_seconds_total", "process_open_fds", "process_threads"] {
+            assert!(page.contains(&format!("\n{name} ")), "{name} is not in\n{page}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A file as the reply: any size in bounded memory, and a change on disk is served.
+//!
+//! Reading may hang for as long as a network mount does, so it is a job. Each part is read when
+//! the one before it was sent.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Mode, OFlags};
+
+use crate::reply::{Job, Made};
+
+/// Bytes read at once: what one open exchange may hold.
+const PART_BYTES: u64 = 64 * 1024;
+
+/// Reads the next part of a file; opens it first.
+#[derive(Debug)]
+pub struct FileJob {
+    path: Arc<Path>,
+    head_only: bool,
+    reading: Option<Reading>,
+    buffer: Vec<u8>,
+}
+
+/// A file being read. The size is what was promised at its start: of a file that grows, the new
+/// end isn't sent; one that shrinks fails.
+#[derive(Debug)]
+struct Reading {
+    file: File,
+    left: u64,
+}
+
+impl FileJob {
+    pub(super) fn new(path: &Arc<Path>, head_only: bool) -> Self {
+        Self { path: Arc::clone(path), head_only, reading: None, buffer: Vec::new() }
+    }
+
+    pub(super) fn reuse(&mut self, buffer: Vec<u8>) {
+        self.buffer = buffer;
+    }
+
+    pub(super) fn run(mut self) -> Made {
+        self.read().unwrap_or_else(|error| {
+            tracing::debug!(path = %self.path.display(), %error, "cannot read the file of a reply");
+            Made::Failed
+        })
+    }
+
+    fn read(&mut self) -> io::Result<Made> {
+        let (mut reading, total_bytes) = match self.reading.take() {
+            Some(reading) => (reading, None),
+            None => {
+                let reading = open(&self.path)?;
+                let size = reading.left;
+                (reading, Some(size))
+            }
+        };
+        let mut bytes = std::mem::take(&mut self.buffer);
+        bytes.clear();
+        if self.head_only {
+            return Ok(Made::Part { total_bytes, bytes, more: None });
+        }
+        let part = reading.left.min(PART_BYTES);
+        bytes.reserve(usize::try_from(part).expect("invariant: a part fits in memory"));
+        let count = (&mut reading.file).take(part).read_to_end(&mut bytes)? as u64;
+        if count < part {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has shrunk"));
+        }
+        reading.left -= count;
+        let more = (reading.left > 0).then(|| {
+            let path = Arc::clone(&self.path);
+            let job = Self { path, head_only: false, reading: Some(reading), buffer: Vec::new() };
+            Box::new(Job::File(job))
+        });
+        Ok(Made::Part { total_bytes, bytes, more })
+    }
+}
+
+/// Opens a regular file. NONBLOCK, since opening a FIFO would wait for its writer.
+fn open(path: &Path) -> io::Result<Reading> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let left = u64::try_from(stat.st_size).map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(Reading { file, left })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(path: &Path) -> FileJob {
+        FileJob::new(&Arc::from(path), false)
+    }
+
+    #[track_caller]
+    fn read_all(path: &Path) -> Option<(u64, Vec<u8>)> {
+        let mut job = Box::new(Job::File(job(path)));
+        let mut all = Vec::new();
+        let mut size = None;
+        loop {
+            let Made::Part { total_bytes, bytes, more } = job.run() else { return None };
+            assert!(bytes.len() as u64 <= PART_BYTES, "a part is bounded");
+            size = size.or(total_bytes);
+            all.extend_from_slice(&bytes);
+            match more {
+                Some(next) => job = next,
+                None => return Some((size?, all)),
+            }
+            job.reuse(bytes);
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_whole_in_bounded_parts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let bound = usize::try_from(PART_BYTES).expect("small");
+        for size in [0, 1, bound, bound + 1, 3 * bound] {
+            let content: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
+            std::fs::write(&path, &content).expect("written");
+            assert!(read_all(&path) == Some((size as u64, content)), "a file of {size} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_no_readable_file_fails_and_does_not_hang() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fifo = folder.path().join("fifo");
+        let made = rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR, 0);
+        made.expect("a FIFO");
+        for path in [&fifo, folder.path(), &folder.path().join("missing")] {
+            assert!(read_all(path).is_none(), "{} is no regular file", path.display());
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_fails_rather_than_ending_early() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![b'x'; 100_000]).expect("written");
+        let Made::Part { more: Some(more), .. } = job(&path).run() else { panic!("a first part") };
+        std::fs::write(&path, b"short").expect("written");
+        assert!(matches!(more.run(), Made::Failed));
+    }
+}

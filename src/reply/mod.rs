@@ -1,0 +1,251 @@
+//! A request in, bytes to send or a job out.
+//!
+//! What a reply consists of is prepared when the configuration is loaded: constant text is bytes
+//! by then, a template is compiled. Where a reply can't be made without waiting for something (a
+//! file on a disk that may hang) it is a [`Job`], which somebody else runs.
+//!
+//! Knows nothing of sockets or threads.
+
+pub mod calendar;
+pub mod file;
+pub mod http;
+pub mod output;
+pub mod page;
+pub mod template;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::peer::Peer;
+use crate::reply::calendar::Calendar;
+use crate::reply::file::FileJob;
+use crate::reply::http::{HttpHead, HttpOptions};
+use crate::reply::output::Output;
+use crate::reply::page::Page;
+use crate::reply::template::Template;
+
+/// What a service answers, whatever happens.
+#[derive(Debug)]
+pub struct Replies {
+    /// To a request.
+    pub reply: Reply,
+
+    /// When there is no room for the connection.
+    pub busy: Page,
+
+    /// To a peer that is not allowed.
+    pub denied: Page,
+
+    /// When the reply could not be made.
+    pub failed: Page,
+
+    /// When the reply was not there in time.
+    pub timed_out: Page,
+
+    /// Whether the service speaks HTTP: faults then get a page.
+    pub is_http: bool,
+}
+
+/// How the reply to a request is made.
+#[derive(Debug)]
+pub enum Reply {
+    /// Constant bytes.
+    Page(Page),
+
+    /// Text with placeholders.
+    Template {
+        /// The compiled text.
+        template: Box<Template>,
+        /// `None`: the service doesn't speak HTTP.
+        http: Option<HttpHead>,
+    },
+
+    /// The request itself; over HTTP its body.
+    Echo {
+        /// `None`: the service doesn't speak HTTP.
+        http: Option<HttpHead>,
+    },
+
+    /// What the file holds at that moment.
+    File {
+        /// Where it is.
+        path: Arc<std::path::Path>,
+        /// `None`: the service doesn't speak HTTP.
+        http: Option<HttpHead>,
+    },
+
+    /// Made by code, over HTTP.
+    Built(Arc<dyn Built>),
+}
+
+/// A reply made by code.
+pub trait Built: fmt::Debug + Send + Sync {
+    /// Answers `asked`, without waiting for anything.
+    fn build(&self, asked: &Asked<'_>) -> BuiltReply;
+}
+
+/// What a [`Built`] reply says.
+#[derive(Debug)]
+pub struct BuiltReply {
+    /// Status and headers.
+    pub http: HttpOptions,
+
+    /// The content.
+    pub body: Vec<u8>,
+}
+
+/// What a reply may know of its exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The service's name.
+    pub service: &'a str,
+
+    /// Who asks.
+    pub peer: Peer,
+
+    /// What time it is.
+    pub calendar: &'a Calendar,
+
+    /// The HTTP head, where the reply uses it; else empty.
+    pub head: &'a [u8],
+
+    /// The request without its terminator; over HTTP its body, where the reply uses it.
+    pub request: &'a [u8],
+
+    /// The HTTP method is HEAD: everything but the body is sent.
+    pub is_head: bool,
+}
+
+/// How far a reply came at once.
+#[derive(Debug)]
+pub enum Begun {
+    /// The whole reply is in the output.
+    Written,
+
+    /// It comes later: the job has to be run.
+    Later(Box<Job>),
+
+    /// It can't be made.
+    Failed,
+}
+
+/// Work that may wait for something other than the peer. Run by somebody who may be kept waiting.
+#[derive(Debug)]
+pub enum Job {
+    /// Reads a part of a file.
+    File(FileJob),
+}
+
+/// What came of a [`Job`].
+#[derive(Debug)]
+pub enum Made {
+    /// A part of the reply.
+    Part {
+        /// The first part tells the size of the whole, in bytes.
+        total_bytes: Option<u64>,
+        /// What to send; empty for HEAD.
+        bytes: Vec<u8>,
+        /// The job that makes the next part; none after the last.
+        more: Option<Box<Job>>,
+    },
+
+    /// It can't be made, or not to its end.
+    Failed,
+}
+
+impl Job {
+    /// Does the work. May block for as long as a disk hangs.
+    #[must_use]
+    pub fn run(self) -> Made {
+        match self {
+            Self::File(job) => job.run(),
+        }
+    }
+
+    /// Hands back a buffer of an earlier part, to be filled again.
+    pub fn reuse(&mut self, buffer: Vec<u8>) {
+        match self {
+            Self::File(job) => job.reuse(buffer),
+        }
+    }
+}
+
+impl Reply {
+    /// Whether [`Asked::head`] is used.
+    #[must_use]
+    pub fn uses_head(&self) -> bool {
+        match self {
+            Self::Template { template, .. } => template.uses_head(),
+            Self::Built(_) => true,
+            Self::Page(_) | Self::Echo { .. } | Self::File { .. } => false,
+        }
+    }
+
+    /// Whether [`Asked::request`] is used, which over HTTP is the body.
+    #[must_use]
+    pub fn uses_request(&self) -> bool {
+        match self {
+            Self::Template { template, .. } => template.uses_request(),
+            Self::Echo { .. } => true,
+            Self::Page(_) | Self::File { .. } | Self::Built(_) => false,
+        }
+    }
+
+    /// Whether the reply comes later, so that somebody has to run its jobs.
+    #[must_use]
+    pub fn comes_later(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    /// Begins the reply to a complete request.
+    pub fn begin(&self, asked: &Asked<'_>, output: &mut Output) -> Begun {
+        match self {
+            Self::Page(page) => page.write(asked.calendar, asked.is_head, output),
+            Self::Template { template, http } => {
+                let Ok(body) = template.render(asked) else { return Begun::Failed };
+                write_whole(http.as_ref(), asked, body, output);
+            }
+            Self::Echo { http } => {
+                write_head(http.as_ref(), asked.calendar, asked.request.len() as u64, output);
+                if !asked.is_head {
+                    output.own().extend_from_slice(asked.request);
+                }
+            }
+            Self::File { path, .. } => {
+                return Begun::Later(Box::new(Job::File(FileJob::new(path, asked.is_head))));
+            }
+            Self::Built(built) => {
+                let BuiltReply { http, body } = built.build(asked);
+                write_whole(Some(&HttpHead::new(&http)), asked, body, output);
+            }
+        }
+        Begun::Written
+    }
+
+    /// Puts a part of a reply that came later into the output.
+    pub fn write_part(
+        &self,
+        total_bytes: Option<u64>,
+        bytes: Vec<u8>,
+        calendar: &Calendar,
+        output: &mut Output,
+    ) {
+        if let (Self::File { http, .. }, Some(total_bytes)) = (self, total_bytes) {
+            write_head(http.as_ref(), calendar, total_bytes, output);
+        }
+        output.set_body(bytes);
+    }
+}
+
+fn write_head(http: Option<&HttpHead>, calendar: &Calendar, length: u64, output: &mut Output) {
+    if let Some(http) = http {
+        http.write(length, calendar, output.own());
+    }
+}
+
+fn write_whole(http: Option<&HttpHead>, asked: &Asked<'_>, body: Vec<u8>, output: &mut Output) {
+    write_head(http, asked.calendar, body.len() as u64, output);
+    if !asked.is_head && http.is_none_or(HttpHead::has_body) {
+        output.set_body(body);
+    }
+}

@@ -1,0 +1,252 @@
+//! Services as the engine has them, made of what the configuration says.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::admin::Admin;
+use crate::config::address::Address;
+use crate::config::document::Place;
+use crate::config::fault::{Fault, Faults};
+use crate::config::framing::Read;
+use crate::config::load::Loaded;
+use crate::config::reply::{Body, Notice};
+use crate::config::{Config, types};
+use crate::engine::listener::{ListenAddr, ListenerOptions};
+use crate::engine::maker::Maker;
+use crate::engine::service::{Access, Linger, Service, Timeouts};
+use crate::engine::worker::PoolOptions;
+use crate::exchange::{HalfClose, Options};
+use crate::metrics::Metrics;
+use crate::reply::http::{HttpHead, HttpOptions};
+use crate::reply::page::Page;
+use crate::reply::template::Template;
+use crate::reply::{Replies, Reply};
+use crate::request::{Framing, Rules};
+use crate::server::limits;
+
+/// What an engine is to be made of, before anything is bound.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) services: Vec<Arc<Service>>,
+
+    /// For each service.
+    pub(super) addrs: Vec<Vec<ListenAddr>>,
+    pub(super) listener_options: Vec<ListenerOptions>,
+    pub(super) pools: Vec<PoolOptions>,
+    pub(super) max_connections: usize,
+}
+
+/// The configured services.
+///
+/// # Errors
+/// * templates that don't compile, all of them
+pub(super) fn services(loaded: &Loaded, metrics: &Metrics, max_connections: usize) -> Result<Plan, Faults> {
+    let config = &loaded.config;
+    let common = PoolOptions {
+        name: "main".to_owned(),
+        threads: threads(config.workers.threads),
+        queue_capacity: config.queue.capacity,
+        max_wait: config.queue.max_wait,
+    };
+    let mut plan = Plan {
+        services: Vec::new(),
+        addrs: Vec::new(),
+        listener_options: Vec::new(),
+        pools: vec![common.clone()],
+        max_connections,
+    };
+    let mut faults = Vec::new();
+    for (index, service) in config.services.iter().enumerate() {
+        let pool = if service.threads > 0 {
+            let own = PoolOptions { name: service.name.clone(), threads: service.threads, ..common.clone() };
+            plan.pools.push(own);
+            plan.pools.len() - 1
+        } else {
+            0
+        };
+        match replies(loaded, index) {
+            Ok(replies) => {
+                plan.services.push(Arc::new(engine_service(service, replies, pool, metrics)));
+                plan.addrs.push(service.listen.iter().map(listen_addr).collect());
+                plan.listener_options.push(listener_options(service));
+            }
+            Err(of_service) => faults.extend(of_service),
+        }
+    }
+    Faults::none(faults)?;
+    Ok(plan)
+}
+
+/// The admin listener's one service: HTTP with limits of its own.
+pub(super) fn admin(config: &Config, metrics: &Arc<Metrics>, ready: &Arc<AtomicBool>) -> Plan {
+    let table = types::Service {
+        name: "admin".to_owned(),
+        listen: config.admin.listen.clone(),
+        read: Read::Http,
+        // Its descriptors are few: who says nothing soon makes room.
+        request_timeout: Duration::from_secs(2),
+        allow: config.admin.allow.clone(),
+        // A scrape is to be seen by the acceptor at once, and a silent client to be counted.
+        defer_accept: Duration::ZERO,
+        ..types::Service::default()
+    };
+    let built = Reply::Built(Arc::new(Admin::new(Arc::clone(metrics), Arc::clone(ready))));
+    let replies = Replies {
+        reply: built,
+        busy: notice(&table.busy, true),
+        denied: notice(&table.denied, true),
+        failed: notice(&table.failed, true),
+        timed_out: notice(&table.timed_out, true),
+        is_http: true,
+    };
+    let pool = PoolOptions {
+        name: "admin".to_owned(),
+        threads: 1,
+        queue_capacity: limits::ADMIN_CONNECTIONS_MAX,
+        max_wait: Duration::from_secs(1),
+    };
+    Plan {
+        services: vec![Arc::new(engine_service(&table, replies, 0, metrics))],
+        addrs: vec![table.listen.iter().map(listen_addr).collect()],
+        listener_options: vec![listener_options(&table)],
+        pools: vec![pool],
+        max_connections: limits::ADMIN_CONNECTIONS_MAX,
+    }
+}
+
+/// A worker for each CPU but the acceptor's. Measured: on two CPUs a second worker only takes
+/// time from the acceptor.
+fn threads(configured: usize) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    if configured > 0 { configured } else { cpus.saturating_sub(1).max(1) }
+}
+
+fn engine_service(service: &types::Service, replies: Replies, pool: usize, metrics: &Metrics) -> Service {
+    let rules = Rules {
+        framing: framing(&service.read),
+        max_request_bytes: service.max_request_bytes,
+        max_head_bytes: service.max_head_bytes,
+        keep_head: replies.reply.uses_head(),
+        keep_body: replies.reply.uses_request(),
+    };
+    let half_close = match service.half_close {
+        types::HalfClose::Reply => HalfClose::Reply,
+        types::HalfClose::Cancel => HalfClose::Cancel,
+    };
+    Service {
+        maker: replies.reply.comes_later().then(Maker::new),
+        exchange: Options { service: service.name.as_str().into(), rules, replies, half_close },
+        timeouts: Timeouts {
+            request: service.request_timeout,
+            reply: service.reply_timeout,
+            min_bytes_per_second: service.min_bytes_per_second,
+        },
+        linger: Linger {
+            idle: service.linger_idle,
+            total: service.linger_total,
+            max_bytes: service.linger_max_bytes,
+        },
+        access: Access { allow: service.allow.clone(), deny: service.deny.clone() },
+        max_connections: service.max_connections,
+        pool,
+        metrics: metrics.service(&service.name),
+    }
+}
+
+fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
+    let service = &loaded.config.services[index];
+    let is_http = service.read == Read::Http;
+    let mut faults = Vec::new();
+    let notices = [
+        ("busy.text", &service.busy),
+        ("denied.text", &service.denied),
+        ("failed.text", &service.failed),
+        ("timed_out.text", &service.timed_out),
+    ];
+    for (key, notice) in notices {
+        if Template::is_template(&notice.text) {
+            faults.push(loaded.fault(
+                &Place::service(index, key),
+                "no placeholders here",
+                "this is sent when there is no time to fill them in",
+                Some("write plain text; only `reply.text` is a template".to_owned()),
+            ));
+        }
+    }
+    match reply(service, is_http) {
+        Ok(reply) if faults.is_empty() => Ok(Replies {
+            reply,
+            busy: notice(&service.busy, is_http),
+            denied: notice(&service.denied, is_http),
+            failed: notice(&service.failed, is_http),
+            timed_out: notice(&service.timed_out, is_http),
+            is_http,
+        }),
+        Ok(_) => Err(faults),
+        Err(error) => {
+            let line = error.line.map_or(String::new(), |line| format!("in its line {line}"));
+            let place = Place::service(index, "reply.text");
+            faults.push(loaded.fault(&place, error.message, line, None));
+            Err(faults)
+        }
+    }
+}
+
+fn reply(service: &types::Service, is_http: bool) -> Result<Reply, crate::reply::template::TemplateError> {
+    let reply = &service.reply;
+    let options = HttpOptions {
+        status: reply.status,
+        content_type: reply.content_type.clone(),
+        headers: reply.headers.clone(),
+    };
+    let http = is_http.then(|| HttpHead::new(&options));
+    Ok(match &reply.body {
+        Body::Text(text) if Template::is_template(text) => {
+            let is_html = is_http && reply.content_type.trim_start().to_ascii_lowercase().starts_with("text/html");
+            let template = Box::new(Template::new(text, is_http, is_html)?);
+            Reply::Template { template, http }
+        }
+        Body::Text(text) => Reply::Page(Page::new(text.as_bytes(), is_http.then_some(&options))),
+        Body::Echo => Reply::Echo { http },
+        Body::File(path) => Reply::File { path: path.as_path().into(), http },
+    })
+}
+
+fn notice(notice: &Notice, is_http: bool) -> Page {
+    let options = HttpOptions {
+        status: notice.status,
+        content_type: notice.content_type.clone(),
+        headers: notice.headers.clone(),
+    };
+    Page::new(notice.text.as_bytes(), is_http.then_some(&options))
+}
+
+fn framing(read: &Read) -> Framing {
+    match read {
+        Read::Nothing => Framing::Nothing,
+        Read::Line => Framing::Line,
+        Read::Eof => Framing::Eof,
+        Read::Http => Framing::Http,
+        Read::Delimiter(delimiter) => Framing::Delimiter(delimiter.as_bytes().into()),
+        Read::Bytes(count) => Framing::Bytes(*count),
+    }
+}
+
+fn listen_addr(address: &Address) -> ListenAddr {
+    match address {
+        Address::Tcp(addr) => ListenAddr::Tcp(*addr),
+        Address::Unix(path) => ListenAddr::Unix(path.clone()),
+    }
+}
+
+fn listener_options(service: &types::Service) -> ListenerOptions {
+    let reads = service.read != Read::Nothing;
+    ListenerOptions {
+        backlog: service.backlog,
+        // A peer that is to get its reply at once must not be waited for.
+        defer_accept: if reads { service.defer_accept } else { Duration::ZERO },
+        keepalive: service.keepalive,
+        user_timeout: service.user_timeout,
+    }
+}
