@@ -28,8 +28,14 @@ impl Admin {
         match path {
             "/metrics" => {
                 let content_type = metrics::CONTENT_TYPE.to_owned();
-                let http = HttpOptions { content_type, ..HttpOptions::of(200) };
-                BuiltReply { http, body: self.metrics.render() }
+                let http = HttpOptions {
+                    content_type,
+                    ..HttpOptions::of(200)
+                };
+                BuiltReply {
+                    http,
+                    body: self.metrics.render(),
+                }
             }
             "/-/healthy" => text(200, "healthy\n"),
             "/-/ready" if self.ready.load(Relaxed) => text(200, "ready\n"),
@@ -46,7 +52,10 @@ impl Built for Admin {
             Some(head) if matches!(head.method, "GET" | "HEAD") => self.get(head.path),
             _ => {
                 let mut reply = text(405, "only GET and HEAD\n");
-                reply.http.headers.push(("Allow".to_owned(), "GET, HEAD".to_owned()));
+                reply
+                    .http
+                    .headers
+                    .push(("Allow".to_owned(), "GET, HEAD".to_owned()));
                 reply
             }
         }
@@ -54,5 +63,8 @@ impl Built for Admin {
 }
 
 fn text(status: u16, body: &str) -> BuiltReply {
-    BuiltReply { http: HttpOptions::of(status), body: body.as_bytes().to_vec() }
+    BuiltReply {
+        http: HttpOptions::of(status),
+        body: body.as_bytes().to_vec(),
+    }
 }

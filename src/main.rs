@@ -100,7 +100,11 @@ fn run(file: Option<&Path>) -> u8 {
             return FAILED;
         }
     };
-    tracing::info!(config = name(&loaded), "replyd {}", env!("CARGO_PKG_VERSION"));
+    tracing::info!(
+        config = name(&loaded),
+        "replyd {}",
+        env!("CARGO_PKG_VERSION")
+    );
     let server = match Server::start(&loaded) {
         Ok(server) => server,
         Err(StartError::Config(faults)) => {
@@ -123,7 +127,11 @@ fn run(file: Option<&Path>) -> u8 {
         End::Drained(report) => {
             let finished = report.drained - report.abandoned;
             tracing::info!(finished, abandoned = report.abandoned, "drained");
-            if report.abandoned > 0 { ABANDONED } else { DRAINED }
+            if report.abandoned > 0 {
+                ABANDONED
+            } else {
+                DRAINED
+            }
         }
         End::Failed(error) => {
             tracing::error!(%error, "cannot go on");
@@ -156,15 +164,23 @@ fn refuse_planted(path: &Path) -> Result<(), Faults> {
     match path.metadata() {
         Ok(metadata) if is_root && path.is_relative() && metadata.uid() != 0 => {
             let name = path.display().to_string();
-            let fault = replyd::config::fault::Fault::of(name, "root takes no ./server.toml of another user");
-            Err(fault.help("name it, if it is to be: `replyd --config ./server.toml`").into())
+            let fault = replyd::config::fault::Fault::of(
+                name,
+                "root takes no ./server.toml of another user",
+            );
+            Err(fault
+                .help("name it, if it is to be: `replyd --config ./server.toml`")
+                .into())
         }
         _ => Ok(()),
     }
 }
 
 fn name(loaded: &Loaded) -> String {
-    loaded.path.as_ref().map_or_else(|| "built in".to_owned(), |path| path.display().to_string())
+    loaded
+        .path
+        .as_ref()
+        .map_or_else(|| "built in".to_owned(), |path| path.display().to_string())
 }
 
 fn log_to_stderr(level: Level) {
@@ -193,19 +209,27 @@ fn stop_signals() -> io::Result<Receiver<()>> {
     ctrlc::try_set_handler(on_interrupt).map_err(io::Error::other)?;
     let on_terminate = stopper(&stop_tx, &is_stopping, SECOND_SIGTERM);
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            if signal == SIGTERM {
-                on_terminate();
-            } else {
-                tracing::warn!("SIGHUP: this version reads its configuration at its start only");
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if signal == SIGTERM {
+                    on_terminate();
+                } else {
+                    tracing::warn!(
+                        "SIGHUP: this version reads its configuration at its start only"
+                    );
+                }
             }
-        }
-    })?;
+        })?;
     Ok(stop_rx)
 }
 
-fn stopper(stop: &Sender<()>, is_stopping: &Arc<AtomicBool>, second: i32) -> impl Fn() + Send + use<> {
+fn stopper(
+    stop: &Sender<()>,
+    is_stopping: &Arc<AtomicBool>,
+    second: i32,
+) -> impl Fn() + Send + use<> {
     let (stop, is_stopping) = (stop.clone(), Arc::clone(is_stopping));
     move || {
         if is_stopping.swap(true, SeqCst) {

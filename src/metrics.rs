@@ -10,24 +10,22 @@
 
 mod pool;
 mod process;
+mod service;
 
 use std::sync::Arc;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 pub use pool::PoolMetrics;
+pub use service::ServiceMetrics;
+
+use crate::metrics::service::ServiceFamilies;
 
 /// `Content-Type` of [`Metrics::render`]. Source: Prometheus text exposition format 0.0.4.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Seconds: 50 µs, a plain exchange on loopback, to 10 s, the longest reply worth telling apart.
-const DURATION_BUCKETS: [f64; 17] = [
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
-    2.5, 5.0, 10.0,
-];
 
 /// The values that the labels of closed sets can have, in the order of their indexes.
 #[derive(Clone, Copy, Debug)]
@@ -46,63 +44,12 @@ pub struct Labels {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    labels: Labels,
     pools: pool::Pools,
-    accepted: IntCounterVec,
-    closed: IntCounterVec,
-    open: IntGaugeVec,
-    waiting: IntGaugeVec,
-    rejected: IntCounterVec,
-    queue_wait: HistogramVec,
-    exchange_duration: HistogramVec,
-    received_bytes: IntCounterVec,
-    sent_bytes: IntCounterVec,
-    accept_errors: IntCounterVec,
+    services: ServiceFamilies,
     listener_queue_length: IntGaugeVec,
     listener_queue_limit: IntGaugeVec,
     reload_successful: IntGauge,
     reload_success_timestamp: IntGauge,
-}
-
-/// One service's children. A slice is indexed like its set in [`Labels`].
-#[derive(Clone, Debug)]
-pub struct ServiceMetrics {
-    /// Connections accepted.
-    pub accepted: IntCounter,
-
-    /// Connections closed, by outcome.
-    pub closed: Box<[IntCounter]>,
-
-    /// Connections accepted and not yet closed.
-    pub open: IntGauge,
-
-    /// Connections waiting, by what for.
-    pub waiting: Box<[IntGauge]>,
-
-    /// Connections turned away, by reason.
-    pub rejected: Box<[IntCounter]>,
-
-    /// Seconds from the queue's tail to a worker.
-    pub queue_wait: Histogram,
-
-    /// Seconds from accept to the last byte of the reply, of replied exchanges.
-    pub exchange_duration: Histogram,
-
-    /// Bytes received, requests and what lingering threw away.
-    pub received_bytes: IntCounter,
-
-    /// Bytes that the kernel took for sending.
-    pub sent_bytes: IntCounter,
-
-    accept_errors: IntCounterVec,
-    name: Arc<str>,
-}
-
-impl ServiceMetrics {
-    /// Counts one error of accept(2). Resolves its label each time: errors are rare.
-    pub fn accept_error(&self, error: &str) {
-        self.accept_errors.with_label_values(&[&self.name, error]).inc();
-    }
 }
 
 /// One TCP listener's children: what the kernel holds that was not accepted yet.
@@ -123,58 +70,12 @@ impl Metrics {
     #[must_use]
     pub fn new(labels: Labels) -> Self {
         let registry = Registry::new();
-        let families = Families { registry: &registry };
+        let families = Families {
+            registry: &registry,
+        };
         let metrics = Self {
-            labels,
             pools: pool::Pools::default(),
-            accepted: families.counters(
-                "connections_accepted_total",
-                "Connections accepted.",
-                &["service"],
-            ),
-            closed: families.counters(
-                "connections_closed_total",
-                "Connections closed, by how their exchange ended.",
-                &["service", "outcome"],
-            ),
-            open: families.gauges(
-                "connections_open",
-                "Connections accepted and not yet closed, lingering ones included.",
-                &["service"],
-            ),
-            waiting: families.gauges(
-                "connections_waiting",
-                "Open connections that wait, by what for.",
-                &["service", "for"],
-            ),
-            rejected: families.counters(
-                "rejected_total",
-                "Connections turned away, by the limit that did it.",
-                &["service", "reason"],
-            ),
-            queue_wait: families.histograms(
-                "queue_wait_seconds",
-                "Time of new connections in the queue before a worker took them.",
-            ),
-            exchange_duration: families.histograms(
-                "exchange_duration_seconds",
-                "Time from accept to the last byte of the reply, of replied exchanges.",
-            ),
-            received_bytes: families.counters(
-                "received_bytes_total",
-                "Bytes received from peers.",
-                &["service"],
-            ),
-            sent_bytes: families.counters(
-                "sent_bytes_total",
-                "Bytes of replies that the kernel took.",
-                &["service"],
-            ),
-            accept_errors: families.counters(
-                "accept_errors_total",
-                "Errors of accept(2), by errno.",
-                &["service", "error"],
-            ),
+            services: ServiceFamilies::new(&families, labels),
             listener_queue_length: families.gauges(
                 "listener_queue_length",
                 "Connections in the kernel's queue of a TCP listener, not accepted yet.",
@@ -204,32 +105,19 @@ impl Metrics {
     /// Resolves one service's children; closed sets start at 0.
     #[must_use]
     pub fn service(&self, name: &str) -> ServiceMetrics {
-        let by = |family: &IntCounterVec, values: &[&str]| -> Box<[IntCounter]> {
-            values.iter().map(|value| family.with_label_values(&[name, value])).collect()
-        };
-        ServiceMetrics {
-            accepted: self.accepted.with_label_values(&[name]),
-            closed: by(&self.closed, self.labels.outcomes),
-            open: self.open.with_label_values(&[name]),
-            waiting: (self.labels.waits.iter())
-                .map(|wait| self.waiting.with_label_values(&[name, wait]))
-                .collect(),
-            rejected: by(&self.rejected, self.labels.reasons),
-            queue_wait: self.queue_wait.with_label_values(&[name]),
-            exchange_duration: self.exchange_duration.with_label_values(&[name]),
-            received_bytes: self.received_bytes.with_label_values(&[name]),
-            sent_bytes: self.sent_bytes.with_label_values(&[name]),
-            accept_errors: self.accept_errors.clone(),
-            name: name.into(),
-        }
+        self.services.resolve(name)
     }
 
     /// Resolves the children of one TCP listener, known by its address.
     #[must_use]
     pub fn listener(&self, service: &str, addr: &str) -> ListenerMetrics {
         ListenerMetrics {
-            queue_length: self.listener_queue_length.with_label_values(&[service, addr]),
-            queue_limit: self.listener_queue_limit.with_label_values(&[service, addr]),
+            queue_length: self
+                .listener_queue_length
+                .with_label_values(&[service, addr]),
+            queue_limit: self
+                .listener_queue_limit
+                .with_label_values(&[service, addr]),
         }
     }
 
@@ -241,7 +129,8 @@ impl Metrics {
         queue_capacity: usize,
         queue_length: impl Fn() -> usize + Send + Sync + 'static,
     ) -> Arc<PoolMetrics> {
-        self.pools.add(name, workers, queue_capacity, Box::new(queue_length))
+        self.pools
+            .add(name, workers, queue_capacity, Box::new(queue_length))
     }
 
     /// Notes that a configuration was taken at `unix_seconds`.
@@ -251,6 +140,9 @@ impl Metrics {
     }
 
     /// The page that Prometheus scrapes; see [`CONTENT_TYPE`].
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail, and every family has a name.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
         let mut page = Vec::with_capacity(64 * 1024);
@@ -280,7 +172,8 @@ impl Families<'_> {
     }
 
     fn histograms(&self, name: &str, help: &str) -> HistogramVec {
-        let options = HistogramOpts::from(options(name, help)).buckets(DURATION_BUCKETS.to_vec());
+        let options =
+            HistogramOpts::from(options(name, help)).buckets(service::DURATION_BUCKETS.to_vec());
         self.register(HistogramVec::new(options, &["service"]))
     }
 
@@ -291,7 +184,8 @@ impl Families<'_> {
             &["version", "revision"],
         );
         let revision = env!("REPLYD_REVISION");
-        info.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        info.with_label_values(&[env!("CARGO_PKG_VERSION"), revision])
+            .set(1);
     }
 
     fn register<C: prometheus::core::Collector + Clone + 'static>(
@@ -309,7 +203,9 @@ fn options(name: &str, help: &str) -> Opts {
 }
 
 fn register(registry: &Registry, collector: impl prometheus::core::Collector + 'static) {
-    registry.register(Box::new(collector)).expect("invariant: names are unique");
+    registry
+        .register(Box::new(collector))
+        .expect("invariant: names are unique");
 }
 
 #[cfg(test)]
@@ -326,7 +222,10 @@ mod tests {
 
     #[track_caller]
     fn check(page: &str, line: &str) {
-        assert!(page.lines().any(|found| found == line), "no line {line:?} in\n{page}");
+        assert!(
+            page.lines().any(|found| found == line),
+            "no line {line:?} in\n{page}"
+        );
     }
 
     #[test]
@@ -350,7 +249,8 @@ mod tests {
     fn a_pool_tells_its_queue_and_the_time_of_its_workers() {
         let metrics = metrics();
         let pool = metrics.pool("main", 2, 7, || 3);
-        pool.worker(1).idle_after(std::time::Duration::from_millis(1500));
+        pool.worker(1)
+            .idle_after(std::time::Duration::from_millis(1500));
         pool.worker(0).busy();
         let page = String::from_utf8(metrics.render()).expect("UTF-8");
         for line in [
@@ -367,8 +267,15 @@ mod tests {
     #[test]
     fn processor_time_is_told_in_fractions_of_a_second() {
         let page = String::from_utf8(metrics().render()).expect("UTF-8");
-        for name in ["process_cpu_seconds_total", "process_open_fds", "process_threads"] {
-            assert!(page.contains(&format!("\n{name} ")), "{name} is not in\n{page}");
+        for name in [
+            "process_cpu_seconds_total",
+            "process_open_fds",
+            "process_threads",
+        ] {
+            assert!(
+                page.contains(&format!("\n{name} ")),
+                "{name} is not in\n{page}"
+            );
         }
     }
 }

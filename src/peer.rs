@@ -35,8 +35,14 @@ impl Peer {
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Self::Ip { addr: CompactAddr::V4(addr), .. } => Some(IpAddr::V4(*addr)),
-            Self::Ip { addr: CompactAddr::V6(addr), .. } => Some(IpAddr::V6(*addr)),
+            Self::Ip {
+                addr: CompactAddr::V4(addr),
+                ..
+            } => Some(IpAddr::V4(*addr)),
+            Self::Ip {
+                addr: CompactAddr::V6(addr),
+                ..
+            } => Some(IpAddr::V6(*addr)),
             Self::Unix => None,
         }
     }
@@ -57,7 +63,10 @@ impl From<SocketAddr> for Peer {
             IpAddr::V4(addr) => CompactAddr::V4(addr),
             IpAddr::V6(addr) => CompactAddr::V6(addr),
         };
-        Self::Ip { addr, port: socket_addr.port() }
+        Self::Ip {
+            addr,
+            port: socket_addr.port(),
+        }
     }
 }
 

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::config::Config;
 use crate::config::fault::Faults;
 use crate::config::load::Loaded;
 use crate::engine::listener::{ListenAddr, Listener};
@@ -38,8 +37,11 @@ const HALF_OPEN_MAX: Duration = Duration::from_secs(1);
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
 /// The closed sets of labels.
-const LABELS: Labels =
-    Labels { outcomes: &Outcome::LABELS, waits: &Wait::LABELS, reasons: &Reason::LABELS };
+const LABELS: Labels = Labels {
+    outcomes: &Outcome::LABELS,
+    waits: &Wait::LABELS,
+    reasons: &Reason::LABELS,
+};
 
 /// A running server.
 #[derive(Debug)]
@@ -109,18 +111,43 @@ impl Server {
         let admin_listeners = bind(&admin)?;
         user::switch(&config.server)?;
 
-        let addrs_of = |bound: &[(Listener, usize)]| bound.iter().map(|(listener, _)| listener.addr().clone()).collect();
+        let addrs_of = |bound: &[(Listener, usize)]| {
+            bound
+                .iter()
+                .map(|(listener, _)| listener.addr().clone())
+                .collect()
+        };
         let admin_addrs: Vec<ListenAddr> = addrs_of(&admin_listeners);
         let listeners = main_listeners.iter().map(|(listener, service)| {
-            (config.services[*service].name.clone(), listener.addr().clone())
+            (
+                config.services[*service].name.clone(),
+                listener.addr().clone(),
+            )
         });
         let listeners: Vec<_> = listeners.collect();
         for pool in &main.pools {
-            tracing::info!(pool = pool.name, workers = pool.threads, queue_capacity = pool.queue_capacity, "pool");
+            tracing::info!(
+                pool = pool.name,
+                workers = pool.threads,
+                queue_capacity = pool.queue_capacity,
+                "pool"
+            );
         }
         tracing::info!(max_connections, "limits");
-        let main = engine("acceptor", main, main_listeners, limits::TURNED_AWAY_MAX, &metrics)?;
-        let admin = engine("admin-acceptor", admin, admin_listeners, limits::ADMIN_TURNED_AWAY_MAX, &metrics)?;
+        let main = engine(
+            "acceptor",
+            main,
+            main_listeners,
+            limits::TURNED_AWAY_MAX,
+            &metrics,
+        )?;
+        let admin = engine(
+            "admin-acceptor",
+            admin,
+            admin_listeners,
+            limits::ADMIN_TURNED_AWAY_MAX,
+            &metrics,
+        )?;
         metrics.config_taken(unix_seconds());
         ready.store(true, Relaxed);
         Ok(Self {
@@ -167,13 +194,19 @@ impl Server {
     fn drain(self) -> End {
         self.ready.store(false, Relaxed);
         if !self.drain_delay.is_zero() {
-            tracing::info!(seconds = self.drain_delay.as_secs_f64(), "not ready, still accepting");
+            tracing::info!(
+                seconds = self.drain_delay.as_secs_f64(),
+                "not ready, still accepting"
+            );
             if let Some(end) = self.ended_within(self.drain_delay) {
                 return end;
             }
         }
         let began = Instant::now();
-        tracing::info!(grace_period_seconds = self.grace_period.as_secs_f64(), "draining");
+        tracing::info!(
+            grace_period_seconds = self.grace_period.as_secs_f64(),
+            "draining"
+        );
         self.main.stop_newcomers();
         if let Some(end) = self.ended_within(ON_THE_WAY) {
             return end;
@@ -201,7 +234,9 @@ impl Server {
         match self.main.ended().recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) => None,
             Ok(ended) => Some(End::Failed(died(Ok(ended)))),
-            Err(RecvTimeoutError::Disconnected) => Some(End::Failed(died(Err(crossbeam_channel::RecvError)))),
+            Err(RecvTimeoutError::Disconnected) => {
+                Some(End::Failed(died(Err(crossbeam_channel::RecvError))))
+            }
         }
     }
 }
@@ -210,11 +245,22 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(faults) => f.write_str(&faults.render(false)),
-            Self::Listen { service, addr, error } => {
-                write!(f, "cannot listen on {addr} for service `{service}`: {error}")?;
+            Self::Listen {
+                service,
+                addr,
+                error,
+            } => {
+                write!(
+                    f,
+                    "cannot listen on {addr} for service `{service}`: {error}"
+                )?;
                 match (error.kind(), addr) {
-                    (io::ErrorKind::AddrInUse, _) => f.write_str("; find out who does with `ss -ltnpx`"),
-                    (io::ErrorKind::PermissionDenied, ListenAddr::Tcp(addr)) if addr.port() < 1024 => {
+                    (io::ErrorKind::AddrInUse, _) => {
+                        f.write_str("; find out who does with `ss -ltnpx`")
+                    }
+                    (io::ErrorKind::PermissionDenied, ListenAddr::Tcp(addr))
+                        if addr.port() < 1024 =>
+                    {
                         f.write_str("; ports below 1024 need CAP_NET_BIND_SERVICE")
                     }
                     _ => Ok(()),
@@ -246,10 +292,15 @@ fn bind(plan: &Plan) -> Result<Vec<(Listener, usize)>, StartError> {
     let mut listeners = Vec::new();
     for (number, service) in plan.services.iter().enumerate() {
         for addr in &plan.addrs[number] {
-            let listener = Listener::bind(addr, &plan.listener_options[number]).map_err(|error| {
-                let service = service.exchange.service.to_string();
-                StartError::Listen { service, addr: addr.clone(), error }
-            })?;
+            let listener =
+                Listener::bind(addr, &plan.listener_options[number]).map_err(|error| {
+                    let service = service.exchange.service.to_string();
+                    StartError::Listen {
+                        service,
+                        addr: addr.clone(),
+                        error,
+                    }
+                })?;
             tracing::info!(service = %service.exchange.service, addr = %listener.addr(), "listening");
             if let Some(granted) = listener.backlog_granted()
                 && granted < u32::from(plan.listener_options[number].backlog)
@@ -270,9 +321,24 @@ fn engine(
     max_turned_away: usize,
     metrics: &Metrics,
 ) -> Result<Engine, StartError> {
-    let Plan { services, pools, max_connections, .. } = plan;
-    let options = EngineOptions { acceptor_name, services, listeners, pools, max_connections, max_turned_away };
-    Engine::start(options, metrics).map_err(|error| StartError::System { what: "start the threads", error })
+    let Plan {
+        services,
+        pools,
+        max_connections,
+        ..
+    } = plan;
+    let options = EngineOptions {
+        acceptor_name,
+        services,
+        listeners,
+        pools,
+        max_connections,
+        max_turned_away,
+    };
+    Engine::start(options, metrics).map_err(|error| StartError::System {
+        what: "start the threads",
+        error,
+    })
 }
 
 fn died(ended: Result<io::Result<Report>, crossbeam_channel::RecvError>) -> io::Error {
@@ -291,6 +357,8 @@ fn tcp(addr: &ListenAddr) -> Option<SocketAddr> {
 }
 
 fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

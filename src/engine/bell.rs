@@ -20,7 +20,9 @@ pub(super) struct Bell {
 impl Bell {
     /// Nobody sleeps.
     pub(super) fn new() -> Self {
-        Self { asleep: AtomicBool::new(false) }
+        Self {
+            asleep: AtomicBool::new(false),
+        }
     }
 
     /// The acceptor: about to sleep. It has to look into its inbox after this, and must not sleep
@@ -83,7 +85,10 @@ mod tests {
             }
             let rings = rings.load(Relaxed);
             assert!(rings <= 1, "{rings} senders rang for one sleep");
-            assert!(!is_sleeping || rings == 1, "asleep with two messages and no ring");
+            assert!(
+                !is_sleeping || rings == 1,
+                "asleep with two messages and no ring"
+            );
         });
     }
 }

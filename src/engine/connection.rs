@@ -57,7 +57,10 @@ pub(super) struct Connection {
     pub(super) is_polled: bool,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 208, "every open connection is one");
+const _: () = assert!(
+    size_of::<Connection>() <= 208,
+    "every open connection is one"
+);
 
 /// Why a worker gets the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +102,13 @@ pub(super) enum Next {
 
 impl Connection {
     /// A connection accepted at `now`.
-    pub(super) fn new(service: Arc<Service>, token: Token, socket: OwnedFd, peer: Peer, now: Instant) -> Self {
+    pub(super) fn new(
+        service: Arc<Service>,
+        token: Token,
+        socket: OwnedFd,
+        peer: Peer,
+        now: Instant,
+    ) -> Self {
         Self {
             deadline: now + service.timeouts.request,
             service,
@@ -217,7 +226,9 @@ impl Connection {
     }
 
     fn receive(&mut self, desk: &mut Desk) -> Result<usize, Next> {
-        let Some(transport) = &self.transport else { return Err(Next::Closed) };
+        let Some(transport) = &self.transport else {
+            return Err(Next::Closed);
+        };
         let received = transport.receive(&mut desk.scratch);
         // The scratch is lent to the exchange together with the rest of the desk.
         let mut scratch = std::mem::take(&mut desk.scratch);
@@ -232,7 +243,9 @@ impl Connection {
                 self.exchange.received(&mut scratch[..count], cx);
                 Ok(count)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Next::Wait(Wait::Request)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(Next::Wait(Wait::Request))
+            }
             Err(_) => {
                 self.exchange.broken(cx);
                 Ok(0)
@@ -243,7 +256,9 @@ impl Connection {
     }
 
     fn send(&mut self, desk: &mut Desk) -> Result<usize, Next> {
-        let Some(transport) = &self.transport else { return Err(Next::Closed) };
+        let Some(transport) = &self.transport else {
+            return Err(Next::Closed);
+        };
         let cx = &mut context(&self.service, self.peer, desk);
         match transport.send(self.exchange.left(), self.exchange.is_last()) {
             Ok(count) => {
@@ -276,7 +291,10 @@ impl Connection {
         let ended_at = Instant::now();
         if self.outcome() == Outcome::Replied {
             let duration = ended_at.saturating_duration_since(self.accepted_at);
-            self.service.metrics.exchange_duration.observe(duration.as_secs_f64());
+            self.service
+                .metrics
+                .exchange_duration
+                .observe(duration.as_secs_f64());
         }
         tracing::debug!(
             service = &*self.service.exchange.service,
@@ -284,7 +302,9 @@ impl Connection {
             outcome = self.outcome().label(),
             "exchange",
         );
-        let Some(transport) = &self.transport else { return Next::Closed };
+        let Some(transport) = &self.transport else {
+            return Next::Closed;
+        };
         match close {
             Close::Abort => transport.reset_on_close(),
             Close::Linger if transport.end().is_ok() && !self.exchange.has_ended() => {
@@ -302,7 +322,9 @@ impl Connection {
     /// While lingering: throws away what the peer still sends. Whether that is over: the peer has
     /// ended its side, or is gone, or has sent more than it may.
     pub(super) fn discard(&mut self, scratch: &mut [u8]) -> bool {
-        let Some(transport) = &self.transport else { return true };
+        let Some(transport) = &self.transport else {
+            return true;
+        };
         match transport.discard(scratch) {
             Ok(0) => true,
             Ok(count) => {

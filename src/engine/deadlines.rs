@@ -38,7 +38,11 @@ struct Link {
     after: u32,
 }
 
-const FREE: Link = Link { tick: None, before: NONE, after: NONE };
+const FREE: Link = Link {
+    tick: None,
+    before: NONE,
+    after: NONE,
+};
 
 impl Deadlines {
     /// None set. Time begins at `start`.
@@ -66,7 +70,11 @@ impl Deadlines {
         let bucket = bucket_of(tick);
         let first = self.buckets[bucket];
         let slot_number = u32::try_from(slot).expect("invariant: fewer slots than 2^32");
-        self.links[slot] = Link { tick: std::num::NonZeroU64::new(tick), before: NONE, after: first };
+        self.links[slot] = Link {
+            tick: std::num::NonZeroU64::new(tick),
+            before: NONE,
+            after: first,
+        };
         if first != NONE {
             self.links[first as usize].before = slot_number;
         }
@@ -77,7 +85,9 @@ impl Deadlines {
 
     /// Takes the deadline of `slot` away, if it has one.
     pub(super) fn clear(&mut self, slot: usize) {
-        let Some(link) = self.links.get(slot).copied() else { return };
+        let Some(link) = self.links.get(slot).copied() else {
+            return;
+        };
         let Some(tick) = link.tick else { return };
         let bucket = bucket_of(tick.get());
         if link.before == NONE {
@@ -120,7 +130,11 @@ impl Deadlines {
         let ahead = (0..=self.occupied.len()).find_map(|step| {
             let word = (first / 64 + step) % self.occupied.len();
             // In the first word only what is not behind; it comes round again at the end.
-            let mask = if step == 0 { u64::MAX << (first % 64) } else { u64::MAX };
+            let mask = if step == 0 {
+                u64::MAX << (first % 64)
+            } else {
+                u64::MAX
+            };
             let bits = self.occupied[word] & mask;
             (bits != 0).then(|| {
                 let bucket = word * 64 + bits.trailing_zeros() as usize;

@@ -21,7 +21,10 @@ pub(super) struct Outbox<T> {
 
 impl<T> Clone for Outbox<T> {
     fn clone(&self) -> Self {
-        Self { tx: self.tx.clone(), bell: Arc::clone(&self.bell) }
+        Self {
+            tx: self.tx.clone(),
+            bell: Arc::clone(&self.bell),
+        }
     }
 }
 
@@ -37,7 +40,13 @@ pub(super) fn inbox<T>(capacity: usize) -> io::Result<(Outbox<T>, Inbox<T>)> {
     let (tx, rx) = crossbeam_channel::bounded(capacity);
     let eventfd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let bell = Arc::new((Bell::new(), eventfd));
-    Ok((Outbox { tx, bell: Arc::clone(&bell) }, Inbox { rx, bell }))
+    Ok((
+        Outbox {
+            tx,
+            bell: Arc::clone(&bell),
+        },
+        Inbox { rx, bell },
+    ))
 }
 
 impl<T> Outbox<T> {

@@ -125,7 +125,10 @@ impl Listener {
         match self.addr {
             ListenAddr::Tcp(_) => nix::sys::socket::getsockopt(&self.fd, TcpListenInfo)
                 .ok()
-                .map(|info| ListenQueue { length: info.tcpi_unacked, limit: info.tcpi_sacked }),
+                .map(|info| ListenQueue {
+                    length: info.tcpi_unacked,
+                    limit: info.tcpi_sacked,
+                }),
             ListenAddr::Unix(_) => None,
         }
     }
@@ -150,7 +153,11 @@ impl AsFd for Listener {
 }
 
 fn bind_tcp(addr: SocketAddr, options: &ListenerOptions) -> io::Result<OwnedFd> {
-    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if addr.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
     // Else a restart has to wait for the TIME_WAITs of its predecessor (KERNEL K11).
@@ -171,7 +178,8 @@ fn bind_tcp(addr: SocketAddr, options: &ListenerOptions) -> io::Result<OwnedFd> 
         sockopt::set_tcp_user_timeout(&fd, milliseconds)?;
     }
     if !options.defer_accept.is_zero() {
-        let seconds = u32::try_from(whole_seconds(options.defer_accept).as_secs()).unwrap_or(u32::MAX);
+        let seconds =
+            u32::try_from(whole_seconds(options.defer_accept).as_secs()).unwrap_or(u32::MAX);
         nix::sys::socket::setsockopt(&fd, TcpDeferAccept, &seconds)?;
     }
     net::bind(&fd, &addr)?;
@@ -199,7 +207,8 @@ fn bind_unix(path: &std::path::Path) -> io::Result<OwnedFd> {
 
 /// The kernel counts these in whole seconds, from 1 to 32767 (tcp(7)).
 fn whole_seconds(duration: Duration) -> Duration {
-    Duration::from_secs(duration.as_secs_f64().ceil().clamp(1.0, 32767.0) as u64)
+    let up = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    Duration::from_secs(up.clamp(1, 32767))
 }
 
 /// Source: accept(2), and KERNEL K24 of the design's notes.
@@ -255,7 +264,9 @@ mod tests {
     fn bind(addr: &str) -> (Listener, SocketAddr) {
         let addr = ListenAddr::Tcp(addr.parse().expect("an address"));
         let listener = Listener::bind(&addr, &OPTIONS).expect("bound");
-        let ListenAddr::Tcp(addr) = *listener.addr() else { unreachable!("bound over TCP") };
+        let ListenAddr::Tcp(addr) = *listener.addr() else {
+            unreachable!("bound over TCP")
+        };
         (listener, addr)
     }
 
@@ -264,13 +275,25 @@ mod tests {
         let (listener, addr) = bind("127.0.0.1:0");
         let client = TcpStream::connect(addr).expect("connected");
         let queue = listener.queue().expect("over TCP");
-        assert_eq!((queue.length, queue.limit), (1, 7), "the backlog is not the configured one");
-        let Accepted::Connection(socket, peer) = listener.accept() else { panic!("accepted") };
+        assert_eq!(
+            (queue.length, queue.limit),
+            (1, 7),
+            "the backlog is not the configured one"
+        );
+        let Accepted::Connection(socket, peer) = listener.accept() else {
+            panic!("accepted")
+        };
         assert_eq!(peer, Peer::from(client.local_addr().expect("an address")));
         assert!(sockopt::tcp_nodelay(&socket).expect("an option"));
         assert!(sockopt::socket_keepalive(&socket).expect("an option"));
-        assert_eq!(sockopt::tcp_keepidle(&socket).expect("an option"), Duration::from_secs(30));
-        assert_eq!(sockopt::tcp_user_timeout(&socket).expect("an option"), 10_000);
+        assert_eq!(
+            sockopt::tcp_keepidle(&socket).expect("an option"),
+            Duration::from_secs(30)
+        );
+        assert_eq!(
+            sockopt::tcp_user_timeout(&socket).expect("an option"),
+            10_000
+        );
         let status = rustix::fs::fcntl_getfl(&socket).expect("flags");
         assert!(status.contains(rustix::fs::OFlags::NONBLOCK));
         let flags = rustix::io::fcntl_getfd(&socket).expect("flags");
@@ -302,7 +325,8 @@ mod tests {
         let (listener, addr) = bind("127.0.0.1:0");
         let _early = TcpStream::connect(addr).expect("connected");
         listener.stop_newcomers().expect("a filter");
-        let error = TcpStream::connect_timeout(&addr, Duration::from_millis(100)).expect_err("unheard");
+        let error =
+            TcpStream::connect_timeout(&addr, Duration::from_millis(100)).expect_err("unheard");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(matches!(listener.accept(), Accepted::Connection(..)));
         assert!(matches!(listener.accept(), Accepted::Nothing));
@@ -314,7 +338,10 @@ mod tests {
         assert!(matches!(classify(Errno::CONNABORTED), Accepted::Gone(_)));
         assert!(matches!(classify(Errno::MFILE), Accepted::Exhausted(_)));
         assert!(matches!(classify(Errno::PERM), Accepted::Exhausted(_)));
-        assert!(matches!(classify(Errno::XFULL), Accepted::Exhausted(_)), "unknown ones");
+        assert!(
+            matches!(classify(Errno::XFULL), Accepted::Exhausted(_)),
+            "unknown ones"
+        );
         assert!(matches!(classify(Errno::BADF), Accepted::Broken(_)));
     }
 }

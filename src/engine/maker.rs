@@ -23,16 +23,25 @@ impl Maker {
     /// A maker whose thread is not there yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { jobs: OnceLock::new() }
+        Self {
+            jobs: OnceLock::new(),
+        }
     }
 
     /// Starts the thread, for at most `capacity` jobs at a time.
-    pub(super) fn start(&self, service: &str, capacity: usize, outbox: Outbox<Home>) -> io::Result<()> {
+    pub(super) fn start(
+        &self,
+        service: &str,
+        capacity: usize,
+        outbox: Outbox<Home>,
+    ) -> io::Result<()> {
         let (jobs_tx, jobs_rx) = crossbeam_channel::bounded(capacity);
         std::thread::Builder::new()
             .name(format!("m-{service}").chars().take(15).collect())
             .spawn(move || make(&jobs_rx, &outbox))?;
-        self.jobs.set(jobs_tx).map_err(|_| io::Error::other("started twice"))
+        self.jobs
+            .set(jobs_tx)
+            .map_err(|_| io::Error::other("started twice"))
     }
 
     /// Hands a job over; the answer comes home. Gives it back as failed when there are too many.

@@ -85,30 +85,52 @@ impl Engine {
     /// # Errors
     /// * out of descriptors, threads or memory
     pub fn start(options: EngineOptions, metrics: &Metrics) -> io::Result<Self> {
-        let EngineOptions { acceptor_name, services, listeners, pools, max_connections, max_turned_away } =
-            options;
+        let EngineOptions {
+            acceptor_name,
+            services,
+            listeners,
+            pools,
+            max_connections,
+            max_turned_away,
+        } = options;
         let (outbox, inbox) = inbox::inbox(2 * max_connections + OTHER_MESSAGES)?;
         for service in &services {
             if let Some(maker) = &service.maker {
                 maker.start(&service.exchange.service, max_connections, outbox.clone())?;
             }
         }
-        let started = pools.iter().map(|pool| worker::start(pool, max_connections, &outbox, metrics));
+        let started = pools
+            .iter()
+            .map(|pool| worker::start(pool, max_connections, &outbox, metrics));
         let started: Result<Vec<_>, _> = started.collect();
-        let (pools, workers): (Vec<_>, Vec<_>) = started.map_err(io::Error::other)?.into_iter().unzip();
-        let acceptor = Acceptor::new(services, listeners, pools, inbox, max_connections, max_turned_away, metrics)?;
+        let (pools, workers): (Vec<_>, Vec<_>) =
+            started.map_err(io::Error::other)?.into_iter().unzip();
+        let acceptor = Acceptor::new(
+            services,
+            listeners,
+            pools,
+            inbox,
+            max_connections,
+            max_turned_away,
+            metrics,
+        )?;
 
         let (ended_tx, ended_rx) = crossbeam_channel::bounded(1);
-        thread::Builder::new().name(acceptor_name.to_owned()).spawn(move || {
-            let report = acceptor.run();
-            for worker in workers {
-                // The end of the last worker disconnects; one that is stuck is left behind.
-                let _ended = worker.recv_timeout(WORKERS_END);
-            }
-            // Nobody listens where a start failed half-way.
-            let _told = ended_tx.send(report);
-        })?;
-        Ok(Self { outbox, ended: ended_rx })
+        thread::Builder::new()
+            .name(acceptor_name.to_owned())
+            .spawn(move || {
+                let report = acceptor.run();
+                for worker in workers {
+                    // The end of the last worker disconnects; one that is stuck is left behind.
+                    let _ended = worker.recv_timeout(WORKERS_END);
+                }
+                // Nobody listens where a start failed half-way.
+                let _told = ended_tx.send(report);
+            })?;
+        Ok(Self {
+            outbox,
+            ended: ended_rx,
+        })
     }
 
     /// Lets nobody new in, and accepts who was on the way. Silent connections are closed a second

@@ -8,8 +8,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use crate::engine::token::{Key, Token};
 
@@ -51,23 +51,35 @@ pub(super) struct Poller {
 impl Poller {
     pub(super) fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, events: Vec::with_capacity(EVENTS_MAX) })
+        Ok(Self {
+            epoll,
+            events: Vec::with_capacity(EVENTS_MAX),
+        })
     }
 
     /// Tells of `source` whenever it is readable. Level-triggered.
     pub(super) fn watch(&self, source: impl AsFd, key: Key) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, source, EventData::new_u64(key.into()), EventFlags::IN)?)
+        Ok(epoll::add(
+            &self.epoll,
+            source,
+            EventData::new_u64(key.into()),
+            EventFlags::IN,
+        )?)
     }
 
     /// Goes on telling of a watched source, or stops for a while.
     pub(super) fn pause(&self, source: impl AsFd, key: Key, paused: bool) -> io::Result<()> {
-        let flags = if paused { EventFlags::empty() } else { EventFlags::IN };
-        Ok(epoll::modify(&self.epoll, source, EventData::new_u64(key.into()), flags)?)
-    }
-
-    /// Stops telling of a source.
-    pub(super) fn forget(&self, source: impl AsFd) -> io::Result<()> {
-        Ok(epoll::delete(&self.epoll, source)?)
+        let flags = if paused {
+            EventFlags::empty()
+        } else {
+            EventFlags::IN
+        };
+        Ok(epoll::modify(
+            &self.epoll,
+            source,
+            EventData::new_u64(key.into()),
+            flags,
+        )?)
     }
 
     /// Tells once of a connection. `is_known`: it was in the set before.
@@ -98,7 +110,8 @@ impl Poller {
         let mut buffer = [const { MaybeUninit::<Event>::uninit() }; EVENTS_MAX];
         match epoll::wait(&self.epoll, &mut buffer, timeout.as_ref()) {
             Ok((events, _)) => {
-                self.events.extend(events.iter().map(|event| Key::from(event.data.u64())));
+                self.events
+                    .extend(events.iter().map(|event| Key::from(event.data.u64())));
                 Ok(())
             }
             Err(rustix::io::Errno::INTR) => Ok(()),

@@ -96,7 +96,10 @@ impl Room {
     /// An empty room for `max_connections`, of services that each have their own limit; 0 is
     /// none.
     pub(super) fn new(now: Instant, max_connections: usize, services: &[usize]) -> Self {
-        let counts = |&max_connections: &usize| Counts { max_connections, ..Counts::default() };
+        let counts = |&max_connections: &usize| Counts {
+            max_connections,
+            ..Counts::default()
+        };
         Self {
             // Reserved, not touched: pages nobody came for cost nothing.
             slots: Vec::with_capacity(max_connections),
@@ -180,7 +183,9 @@ impl Room {
 
     /// The waiting connection is at work again.
     pub(super) fn resume(&mut self, token: Token) {
-        let Some(State::Waiting(wait)) = self.state(token) else { return };
+        let Some(State::Waiting(wait)) = self.state(token) else {
+            return;
+        };
         let slot = &mut self.slots[token.index()];
         slot.state = State::Working;
         slot.deadline = None;
@@ -203,7 +208,8 @@ impl Room {
         let service = slot.service as usize;
         self.services[service].open -= 1;
         self.note_change(service);
-        self.free.push(u32::try_from(token.index()).expect("invariant: it came from a u32"));
+        self.free
+            .push(u32::try_from(token.index()).expect("invariant: it came from a u32"));
         true
     }
 
@@ -249,7 +255,11 @@ impl Room {
 
     /// The connections that are open.
     pub(super) fn open_tokens(&self) -> Vec<Token> {
-        let open = self.slots.iter().enumerate().filter(|(_, slot)| slot.state != State::Free);
+        let open = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.state != State::Free);
         open.map(|(index, slot)| {
             let index = u32::try_from(index).expect("invariant: fewer slots than 2^32");
             Token::new(index, slot.generation)
@@ -322,107 +332,4 @@ fn slot_generation(slots: &[Slot], index: u32) -> u32 {
 const _: () = assert!(size_of::<Slot>() <= 56, "every open connection has one");
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// A room for three, with a service for two and one without a limit of its own.
-    fn room() -> (Room, Instant) {
-        let now = Instant::now();
-        (Room::new(now, 3, &[2, 0]), now)
-    }
-
-    #[track_caller]
-    fn counts(room: &mut Room, service: usize) -> (usize, [usize; 4]) {
-        let counts = &room.services[service];
-        (counts.open, counts.waiting)
-    }
-
-    #[test]
-    fn limits_are_the_services_the_servers_and_the_queues() {
-        let (mut room, now) = room();
-        let first = room.admit(now, 0, 0, 8).expect("admitted");
-        room.admit(now, 0, 0, 8).expect("admitted");
-        assert_eq!(room.admit(now, 0, 0, 8), Err(Reason::MaxConnections), "of the service");
-        assert_eq!(room.admit(now, 1, 8, 8), Err(Reason::QueueFull));
-        room.admit(now, 1, 7, 8).expect("admitted");
-        assert_eq!(room.admit(now, 1, 0, 8), Err(Reason::MaxConnections), "of the server");
-        assert!(room.close(first));
-        room.admit(now, 1, 0, 8).expect("there is room again");
-        assert_eq!(room.open(), 3);
-    }
-
-    #[test]
-    fn a_token_of_a_closed_connection_reaches_nobody() {
-        let (mut room, now) = room();
-        let old = room.admit(now, 0, 0, 8).expect("admitted");
-        assert!(room.close(old));
-        let new = room.admit(now, 0, 0, 8).expect("admitted");
-        assert_eq!(old.index(), new.index());
-        assert!(!room.close(old), "closed twice");
-        assert!(!room.wait(old, Wait::Reply, true, None));
-        assert!(room.wait(new, Wait::Request, false, Some(now)));
-        assert_eq!(room.waits_for(old), None);
-        room.resume(old);
-        assert_eq!(room.waits_for(new), Some(Wait::Request));
-    }
-
-    #[test]
-    fn counts_follow_each_connection() {
-        let (mut room, now) = room();
-        let token = room.admit(now, 1, 0, 8).expect("admitted");
-        room.wait(token, Wait::Write, true, Some(now + SECOND));
-        assert_eq!(counts(&mut room, 1), (1, [0, 0, 1, 0]));
-        room.resume(token);
-        room.wait(token, Wait::Linger, true, None);
-        assert_eq!(counts(&mut room, 1), (1, [0, 0, 0, 1]));
-        room.close(token);
-        assert_eq!(counts(&mut room, 1), (0, [0; 4]));
-        let mut published = Vec::new();
-        room.publish(|service, counts| published.push((service, counts.open)));
-        assert_eq!(published, [(1, 0)], "once a turn, whatever happened in it");
-    }
-
-    #[test]
-    fn a_deadline_passes_for_who_still_waits() {
-        let (mut room, now) = room();
-        let served = room.admit(now, 0, 0, 8).expect("admitted");
-        let late = room.admit(now, 0, 0, 8).expect("admitted");
-        room.wait(served, Wait::Request, false, Some(now + SECOND));
-        room.wait(late, Wait::Write, true, Some(now + SECOND));
-        room.resume(served);
-        assert_eq!(room.expire(now), None);
-        assert_eq!(room.expire(now + 2 * SECOND), Some((late, Wait::Write)));
-        assert_eq!(room.expire(now + 2 * SECOND), None);
-    }
-
-    #[test]
-    fn a_drain_gives_who_has_not_asked_a_second() {
-        let now = Instant::now();
-        let mut room = Room::new(now, 8, &[0]);
-        let mut waiting = |room: &mut Room, at, wait, has_received| {
-            let token = room.admit(at, 0, 0, 8).expect("admitted");
-            room.wait(token, wait, has_received, Some(at + 60 * SECOND));
-            token
-        };
-        let silent_old = waiting(&mut room, now, Wait::Request, false);
-        let drained_at = now + 5 * SECOND;
-        let silent_young = waiting(&mut room, drained_at - SECOND / 2, Wait::Request, false);
-        let half_sent = waiting(&mut room, now, Wait::Request, true);
-        let slow_reader = waiting(&mut room, now, Wait::Write, true);
-        room.drain(drained_at);
-
-        let mut expired = |at| std::iter::from_fn(|| room.expire(at)).map(|(token, _)| token).collect::<Vec<_>>();
-        assert_eq!(expired(drained_at + SECOND / 16), [silent_old]);
-        assert_eq!(expired(drained_at + SECOND * 9 / 16), [silent_young]);
-        assert_eq!(expired(drained_at + SECOND * 17 / 16), [half_sent]);
-        assert_eq!(expired(drained_at + 50 * SECOND), []);
-        assert_eq!(room.waits_for(slow_reader), Some(Wait::Write));
-
-        let later = drained_at + 50 * SECOND;
-        let late = room.admit(later, 0, 0, 8).expect("admitted");
-        room.wait(late, Wait::Request, false, Some(later + 60 * SECOND));
-        assert_eq!(room.expire(later + 2 * SECOND), Some((late, Wait::Request)));
-    }
-}
+mod tests;

@@ -101,8 +101,16 @@ mod tests {
 
     #[track_caller]
     fn check(allow: &[&str], deny: &[&str], peer: &str, expected: bool) {
-        let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a network")).collect();
-        let access = Access { allow: networks(allow), deny: networks(deny) };
+        let networks = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| text.parse().expect("a network"))
+                .collect()
+        };
+        let access = Access {
+            allow: networks(allow),
+            deny: networks(deny),
+        };
         let peer: SocketAddr = peer.parse().expect("an address");
         assert_eq!(access.admits(Peer::from(peer)), expected);
     }

@@ -7,8 +7,20 @@
 
 use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
 
-sockopt_impl!(TcpDeferAccept, Both, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, u32);
-sockopt_impl!(TcpListenInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info);
+sockopt_impl!(
+    TcpDeferAccept,
+    Both,
+    libc::IPPROTO_TCP,
+    libc::TCP_DEFER_ACCEPT,
+    u32
+);
+sockopt_impl!(
+    TcpListenInfo,
+    GetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    libc::tcp_info
+);
 
 /// The kernel's queue of a listener. `TCP_INFO` of a listening socket tells its length as
 /// `tcpi_unacked` and its limit as `tcpi_sacked` (Linux, tcp_get_info).

@@ -5,7 +5,7 @@
 /// File descriptors are reused at once, slots too: an event or a late reply for a connection that
 /// has gone must not reach its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token {
+pub(super) struct Token {
     index: u32,
     generation: u32,
 }
@@ -31,8 +31,7 @@ impl Token {
     }
 
     /// The slot.
-    #[must_use]
-    pub fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         self.index as usize
     }
 
@@ -43,7 +42,11 @@ impl Token {
 
 /// The generation after this one.
 pub(super) fn next_generation(generation: u32) -> u32 {
-    if generation + 1 < LISTENER { generation + 1 } else { 0 }
+    if generation + 1 < LISTENER {
+        generation + 1
+    } else {
+        0
+    }
 }
 
 impl From<Key> for u64 {
@@ -58,7 +61,10 @@ impl From<Key> for u64 {
 }
 
 impl From<u64> for Key {
-    #[allow(clippy::cast_possible_truncation, reason = "the two halves of the number")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the two halves of the number"
+    )]
     fn from(data: u64) -> Self {
         let (generation, index) = ((data >> 32) as u32, data as u32);
         match generation {

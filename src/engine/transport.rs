@@ -42,7 +42,12 @@ impl Transport {
             [bytes, []] | [[], bytes] => retry(|| net::send(&self.socket, bytes, flags))?,
             [first, second] => retry(|| {
                 let slices = [IoSlice::new(first), IoSlice::new(second)];
-                net::sendmsg(&self.socket, &slices, &mut SendAncillaryBuffer::default(), flags)
+                net::sendmsg(
+                    &self.socket,
+                    &slices,
+                    &mut SendAncillaryBuffer::default(),
+                    flags,
+                )
             })?,
         };
         Ok(count)
@@ -57,7 +62,8 @@ impl Transport {
     /// them (MSG_TRUNC, tcp(7)).
     pub(super) fn discard(&self, scratch: &mut [u8]) -> io::Result<usize> {
         let bound = scratch.len().min(DISCARDED_AT_ONCE);
-        let (_, count) = retry(|| net::recv(&self.socket, &mut scratch[..bound], RecvFlags::TRUNC))?;
+        let (_, count) =
+            retry(|| net::recv(&self.socket, &mut scratch[..bound], RecvFlags::TRUNC))?;
         Ok(count)
     }
 

@@ -61,19 +61,34 @@ pub(super) fn start(
     let (queue_tx, queue_rx) = crossbeam_channel::bounded(max_connections);
     let (ended_tx, ended_rx) = crossbeam_channel::bounded(0);
     let length = queue_rx.clone();
-    let pool_metrics =
-        metrics.pool(&options.name, options.threads, options.queue_capacity, move || length.len());
+    let pool_metrics = metrics.pool(
+        &options.name,
+        options.threads,
+        options.queue_capacity,
+        move || length.len(),
+    );
     let name = options.name.clone();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .thread_name(move |index| thread_name(&name, index))
         .build()?;
-    let worker = Worker { queue: queue_rx, outbox: outbox.clone(), max_wait: options.max_wait, metrics: pool_metrics };
+    let worker = Worker {
+        queue: queue_rx,
+        outbox: outbox.clone(),
+        max_wait: options.max_wait,
+        metrics: pool_metrics,
+    };
     pool.spawn_broadcast(move |broadcast| {
         let _tells_the_end = &ended_tx;
         worker.run(broadcast.index());
     });
-    Ok((Pool { queue: queue_tx, queue_capacity: options.queue_capacity }, ended_rx))
+    Ok((
+        Pool {
+            queue: queue_tx,
+            queue_capacity: options.queue_capacity,
+        },
+        ended_rx,
+    ))
 }
 
 /// At most 15 bytes: Linux cuts the rest off. The number is what tells them apart.
@@ -121,8 +136,9 @@ impl Worker {
     /// One exchange that panics is one outcome: the worker lives, and so does the connection, to
     /// be counted.
     fn advance(&self, connection: &mut Connection, now: Instant, desk: &mut Desk) -> Next {
-        let advanced =
-            catch_unwind(AssertUnwindSafe(|| connection.advance(now, self.max_wait, desk)));
+        let advanced = catch_unwind(AssertUnwindSafe(|| {
+            connection.advance(now, self.max_wait, desk)
+        }));
         advanced.unwrap_or_else(|_| {
             // The desk may have been lent out in the middle.
             desk.scratch = vec![0; SCRATCH_BYTES].into();
@@ -139,6 +155,9 @@ mod tests {
     #[test]
     fn threads_have_names_that_linux_shows_whole() {
         assert_eq!(thread_name("main", 3), "worker-3");
-        assert_eq!(thread_name("a-very-long-service-name", 12), "a-very-long--12");
+        assert_eq!(
+            thread_name("a-very-long-service-name", 12),
+            "a-very-long--12"
+        );
     }
 }

@@ -16,7 +16,9 @@ impl Buffers {
     /// None spare yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { spare: Vec::with_capacity(SPARE_MAX) }
+        Self {
+            spare: Vec::with_capacity(SPARE_MAX),
+        }
     }
 
     /// An empty buffer.

@@ -12,6 +12,7 @@
 //!         expired, shed, denied, a fault: the page for it, or nothing ─────────┘
 //! ```
 
+mod answer;
 pub mod buffers;
 pub mod outcome;
 
@@ -22,8 +23,8 @@ use crate::reply::calendar::Calendar;
 use crate::reply::http::HttpOptions;
 use crate::reply::output::Output;
 use crate::reply::page::Page;
-use crate::reply::{Asked, Begun, Job, Made, Replies};
-use crate::request::{Fault, Progress, Reader, Rules};
+use crate::reply::{Job, Made, Replies};
+use crate::request::{Framing, Reader, Rules};
 
 /// What all exchanges of one service have in common.
 #[derive(Debug)]
@@ -106,10 +107,20 @@ pub struct Exchange {
 
     /// Of the reply, as far as known and not yet asked for by [`Self::take_reply_bytes`].
     reply_bytes: u64,
-    has_received: bool,
-    has_ended: bool,
+    heard: Heard,
     has_replied_partly: bool,
+
+    /// The HTTP method is HEAD.
     is_head: bool,
+}
+
+/// What the peer was heard of, at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Bytes,
+    /// It has ended its side.
+    End,
 }
 
 #[derive(Debug)]
@@ -143,11 +154,14 @@ impl Exchange {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            state: State::Reading { reader: Reader::new(), kept: Vec::new(), interim_left: 0 },
+            state: State::Reading {
+                reader: Reader::new(),
+                kept: Vec::new(),
+                interim_left: 0,
+            },
             outcome: Outcome::Replied,
             reply_bytes: 0,
-            has_received: false,
-            has_ended: false,
+            heard: Heard::Nothing,
             has_replied_partly: false,
             is_head: false,
         }
@@ -157,7 +171,9 @@ impl Exchange {
     #[must_use]
     pub fn step(&self) -> Step {
         match &self.state {
-            State::Reading { interim_left: 0, .. } => Step::Receive,
+            State::Reading {
+                interim_left: 0, ..
+            } => Step::Receive,
             State::Reading { .. } | State::Writing { .. } => Step::Send,
             State::Making { .. } => Step::Make,
             State::Finished { close } => Step::Finish(*close),
@@ -179,13 +195,13 @@ impl Exchange {
     /// Whether the peer has sent anything.
     #[must_use]
     pub fn has_received(&self) -> bool {
-        self.has_received
+        self.heard != Heard::Nothing
     }
 
     /// Whether the peer was seen to end its side.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.has_ended
+        self.heard == Heard::End
     }
 
     /// Bytes of the reply that became known since the last call; its deadline grows with them.
@@ -197,9 +213,10 @@ impl Exchange {
     #[must_use]
     pub fn left(&self) -> [&[u8]; 2] {
         match &self.state {
-            State::Reading { interim_left, .. } => {
-                [&CONTINUE[CONTINUE.len() - usize::from(*interim_left)..], &[]]
-            }
+            State::Reading { interim_left, .. } => [
+                &CONTINUE[CONTINUE.len() - usize::from(*interim_left)..],
+                &[],
+            ],
             State::Writing { output, .. } => output.left(),
             State::Making { .. } | State::Finished { .. } => [&[], &[]],
         }
@@ -221,23 +238,25 @@ impl Exchange {
 
     /// Starts: a service that reads nothing replies at once.
     pub fn begin(&mut self, cx: &mut Context<'_>) {
-        if matches!(cx.options.rules.framing, crate::request::Framing::Nothing) {
+        if matches!(cx.options.rules.framing, Framing::Nothing) {
             self.read(&mut [], cx);
         }
     }
 
     /// The peer has sent `bytes`, at least one. Ignored once the request is complete.
     pub fn received(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
-        self.has_received = true;
+        self.heard = Heard::Bytes;
         self.read(bytes, cx);
     }
 
     /// The peer has ended its side.
     pub fn ended(&mut self, cx: &mut Context<'_>) {
-        self.has_ended = true;
-        let is_cancelled = cx.options.half_close == HalfClose::Cancel;
-        let State::Reading { reader, kept, .. } = &mut self.state else { return };
-        if is_cancelled && self.has_received {
+        let has_spoken = std::mem::replace(&mut self.heard, Heard::End) != Heard::Nothing;
+        let is_cancelled = cx.options.half_close == HalfClose::Cancel && has_spoken;
+        let State::Reading { reader, kept, .. } = &mut self.state else {
+            return;
+        };
+        if is_cancelled {
             return self.finish(Outcome::PeerClosed, Close::Plain, cx);
         }
         let mut reader = reader.clone();
@@ -252,7 +271,7 @@ impl Exchange {
     pub fn broken(&mut self, cx: &mut Context<'_>) {
         let outcome = match (&self.state, self.outcome) {
             (State::Finished { .. }, _) => return,
-            (State::Reading { .. }, _) if !self.has_received => Outcome::NoRequest,
+            (State::Reading { .. }, _) if !self.has_received() => Outcome::NoRequest,
             (_, Outcome::Replied) => Outcome::PeerClosed,
             (_, fixed) => fixed,
         };
@@ -285,7 +304,11 @@ impl Exchange {
             return;
         }
         match made {
-            Made::Part { total_bytes, bytes, more } => {
+            Made::Part {
+                total_bytes,
+                bytes,
+                more,
+            } => {
                 let mut output = Output::new(cx.buffers.take());
                 self.reply_bytes += total_bytes.unwrap_or(0);
                 let reply = &cx.options.replies.reply;
@@ -300,7 +323,7 @@ impl Exchange {
     pub fn expired(&mut self, cx: &mut Context<'_>) {
         match &self.state {
             // A page for a peer that never spoke would answer a request it makes later.
-            State::Reading { .. } if cx.options.replies.is_http && !self.has_received => {
+            State::Reading { .. } if cx.options.replies.is_http && !self.has_received() => {
                 self.finish(Outcome::TimedOut, Close::Plain, cx);
             }
             State::Reading { .. } if cx.options.replies.is_http => {
@@ -321,148 +344,9 @@ impl Exchange {
     /// Ends without a word, whatever the state: abandoned, or panicked.
     pub fn abort(&mut self, outcome: Outcome) {
         self.outcome = outcome;
-        self.state = State::Finished { close: Close::Abort };
-    }
-
-    fn read(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
-        let State::Reading { reader, kept, interim_left } = &mut self.state else { return };
-        let rules = &cx.options.rules;
-        if kept.is_empty() {
-            let progress = reader.advance(rules, bytes);
-            if let Progress::More { keep, interim } = progress {
-                if keep > 0 {
-                    *kept = cx.buffers.take();
-                    kept.extend_from_slice(&bytes[..keep]);
-                }
-                *interim_left = interim_bytes(interim, *interim_left);
-                return;
-            }
-            self.is_head = reader.is_head();
-            return self.take_progress(progress, bytes, cx);
-        }
-        kept.extend_from_slice(bytes);
-        let progress = reader.advance(rules, kept);
-        if let Progress::More { keep, interim } = progress {
-            kept.truncate(keep);
-            *interim_left = interim_bytes(interim, *interim_left);
-            return;
-        }
-        self.is_head = reader.is_head();
-        let kept = std::mem::take(kept);
-        self.take_progress(progress, &kept, cx);
-        cx.buffers.put(kept);
-    }
-
-    fn take_progress(&mut self, progress: Progress, input: &[u8], cx: &mut Context<'_>) {
-        match progress {
-            Progress::Complete(request) => {
-                self.reply(&input[request.head], &input[request.body], cx);
-            }
-            Progress::Fault(fault) => self.refuse(fault, cx),
-            Progress::Nothing => self.finish(Outcome::NoRequest, Close::Plain, cx),
-            Progress::More { .. } => unreachable!("invariant: the callers have handled it"),
-        }
-    }
-
-    fn reply(&mut self, head: &[u8], request: &[u8], cx: &mut Context<'_>) {
-        let mut output = Output::new(cx.buffers.take());
-        let asked = Asked {
-            service: &cx.options.service,
-            peer: cx.peer,
-            calendar: cx.calendar,
-            head,
-            request,
-            is_head: self.is_head,
+        self.state = State::Finished {
+            close: Close::Abort,
         };
-        match cx.options.replies.reply.begin(&asked, &mut output) {
-            Begun::Written => {
-                self.reply_bytes += output.total_bytes() as u64;
-                self.write(output, None, cx);
-            }
-            Begun::Later(job) => {
-                put_back(output, cx.buffers);
-                self.state = State::Making { job: Some(job) };
-            }
-            Begun::Failed => {
-                put_back(output, cx.buffers);
-                self.give_up(Outcome::Failed, cx);
-            }
-        }
-    }
-
-    fn refuse(&mut self, fault: Fault, cx: &mut Context<'_>) {
-        let outcome = if fault.is_too_large() { Outcome::TooLarge } else { Outcome::Invalid };
-        if !cx.options.replies.is_http {
-            return self.finish(outcome, Close::Linger, cx);
-        }
-        let mut http = HttpOptions::of(fault.status());
-        if http.status == 405 {
-            // RFC 9110 section 15.5.6: must be there.
-            let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-            http.headers.push(("Allow".to_owned(), allowed.to_owned()));
-        }
-        let page = Page::new(format!("{fault}\n").as_bytes(), Some(&http));
-        self.write_page(&page, outcome, cx);
-    }
-
-    /// Says that there will be no reply, if none has begun.
-    fn give_up(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
-        if self.has_replied_partly || matches!(self.state, State::Finished { .. }) {
-            return self.finish(outcome, Close::Abort, cx);
-        }
-        let replies = &cx.options.replies;
-        let page = match outcome {
-            Outcome::Busy => &replies.busy,
-            Outcome::Denied => &replies.denied,
-            Outcome::TimedOut => &replies.timed_out,
-            _ => &replies.failed,
-        };
-        self.write_page(page, outcome, cx);
-    }
-
-    fn write_page(&mut self, page: &Page, outcome: Outcome, cx: &mut Context<'_>) {
-        self.outcome = outcome;
-        let mut output = Output::new(cx.buffers.take());
-        page.write(cx.calendar, self.is_head, &mut output);
-        self.reply_bytes += output.total_bytes() as u64;
-        self.write(output, None, cx);
-    }
-
-    fn write(&mut self, output: Output, more: Option<Box<Job>>, cx: &mut Context<'_>) {
-        if output.is_sent() {
-            // An empty reply, or an empty file.
-            self.all_sent(output, more, cx);
-        } else {
-            self.replace(State::Writing { output, more }, cx);
-        }
-    }
-
-    fn all_sent(&mut self, output: Output, more: Option<Box<Job>>, cx: &mut Context<'_>) {
-        let (own, body) = output.into_buffers();
-        cx.buffers.put(own);
-        match more {
-            Some(mut job) => {
-                if let Some(body) = body {
-                    job.reuse(body);
-                }
-                self.replace(State::Making { job: Some(job) }, cx);
-            }
-            None => self.replace(State::Finished { close: Close::Linger }, cx),
-        }
-    }
-
-    fn finish(&mut self, outcome: Outcome, close: Close, cx: &mut Context<'_>) {
-        self.outcome = outcome;
-        self.replace(State::Finished { close }, cx);
-    }
-
-    /// Goes to another state; the buffers of the one before are for others now.
-    fn replace(&mut self, state: State, cx: &mut Context<'_>) {
-        match std::mem::replace(&mut self.state, state) {
-            State::Reading { kept, .. } => cx.buffers.put(kept),
-            State::Writing { output, .. } => put_back(output, cx.buffers),
-            State::Making { .. } | State::Finished { .. } => {}
-        }
     }
 }
 
@@ -472,17 +356,7 @@ impl Default for Exchange {
     }
 }
 
-fn interim_bytes(interim: bool, left: u8) -> u8 {
-    const { assert!(CONTINUE.len() <= u8::MAX as usize) };
-    if interim { u8::try_from(CONTINUE.len()).unwrap_or(left) } else { left }
-}
-
-fn put_back(output: Output, buffers: &mut Buffers) {
-    let (own, body) = output.into_buffers();
-    buffers.put(own);
-    if let Some(body) = body {
-        buffers.put(body);
-    }
-}
-
-const _: () = assert!(size_of::<Exchange>() <= 96, "every open connection holds one");
+const _: () = assert!(
+    size_of::<Exchange>() <= 96,
+    "every open connection holds one"
+);

@@ -3,6 +3,7 @@
 //! A worker has two words of its own that nobody else writes, so telling that it is busy costs it
 //! a plain store.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,18 +54,26 @@ impl PoolMetrics {
     }
 
     fn busy_workers(&self) -> usize {
-        self.workers.iter().filter(|worker| worker.busy.load(Relaxed)).count()
+        self.workers
+            .iter()
+            .filter(|worker| worker.busy.load(Relaxed))
+            .count()
     }
 
     fn busy_seconds(&self) -> f64 {
         let nanoseconds = |worker: &WorkerMetrics| worker.busy_nanoseconds.load(Relaxed);
-        self.workers.iter().map(|worker| Duration::from_nanos(nanoseconds(worker)).as_secs_f64()).sum()
+        self.workers
+            .iter()
+            .map(|worker| Duration::from_nanos(nanoseconds(worker)).as_secs_f64())
+            .sum()
     }
 }
 
 impl fmt::Debug for PoolMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolMetrics").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("PoolMetrics")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,43 +84,64 @@ pub(super) struct Pools {
     pools: Arc<Mutex<Vec<Arc<PoolMetrics>>>>,
 }
 
-/// Name, help, kind and reading of each family, in the order of [`Pools::descriptions`].
-const FAMILIES: [(&str, &str, MetricType, fn(&PoolMetrics) -> f64); 5] = [
-    (
-        "replyd_queue_length",
-        "Connections in the queue to the workers.",
-        MetricType::GAUGE,
-        |pool| number((pool.queue_length)()),
-    ),
-    (
-        "replyd_queue_capacity",
-        "New connections that the queue takes before they are answered busy.",
-        MetricType::GAUGE,
-        |pool| number(pool.queue_capacity),
-    ),
-    ("replyd_workers", "Workers of the pool.", MetricType::GAUGE, |pool| number(pool.workers.len())),
-    (
-        "replyd_workers_busy",
-        "Workers that have a connection in hand.",
-        MetricType::GAUGE,
-        |pool| number(pool.busy_workers()),
-    ),
-    (
-        "replyd_worker_busy_seconds_total",
-        "Time that the workers had a connection in hand, summed over the pool.",
-        MetricType::COUNTER,
-        PoolMetrics::busy_seconds,
-    ),
+/// One family, and how a pool is read for it.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    read: fn(&PoolMetrics) -> f64,
+}
+
+/// In the order of [`Pools::descriptions`].
+const FAMILIES: [Family; 5] = [
+    Family {
+        name: "replyd_queue_length",
+        help: "Connections in the queue to the workers.",
+        kind: MetricType::GAUGE,
+        read: |pool| number((pool.queue_length)()),
+    },
+    Family {
+        name: "replyd_queue_capacity",
+        help: "New connections that the queue takes before they are answered busy.",
+        kind: MetricType::GAUGE,
+        read: |pool| number(pool.queue_capacity),
+    },
+    Family {
+        name: "replyd_workers",
+        help: "Workers of the pool.",
+        kind: MetricType::GAUGE,
+        read: |pool| number(pool.workers.len()),
+    },
+    Family {
+        name: "replyd_workers_busy",
+        help: "Workers that have a connection in hand.",
+        kind: MetricType::GAUGE,
+        read: |pool| number(pool.busy_workers()),
+    },
+    Family {
+        name: "replyd_worker_busy_seconds_total",
+        help: "Time that the workers had a connection in hand, summed over the pool.",
+        kind: MetricType::COUNTER,
+        read: PoolMetrics::busy_seconds,
+    },
 ];
 
 impl Default for Pools {
     fn default() -> Self {
-        let describe = |(name, help, ..): &(&str, &str, MetricType, fn(&PoolMetrics) -> f64)| {
+        let describe = |family: &Family| {
             let labels = vec!["pool".to_owned()];
-            Desc::new((*name).to_owned(), (*help).to_owned(), labels, std::collections::HashMap::new())
-                .expect("invariant: names and labels are valid")
+            Desc::new(
+                family.name.to_owned(),
+                family.help.to_owned(),
+                labels,
+                HashMap::new(),
+            )
+            .expect("invariant: names and labels are valid")
         };
-        Self { descriptions: FAMILIES.iter().map(describe).collect(), pools: Arc::default() }
+        Self {
+            descriptions: FAMILIES.iter().map(describe).collect(),
+            pools: Arc::default(),
+        }
     }
 }
 
@@ -124,8 +154,16 @@ impl Pools {
         queue_length: Box<dyn Fn() -> usize + Send + Sync>,
     ) -> Arc<PoolMetrics> {
         let workers = (0..workers).map(|_| WorkerMetrics::default()).collect();
-        let pool = Arc::new(PoolMetrics { name: name.to_owned(), queue_capacity, queue_length, workers });
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&pool));
+        let pool = Arc::new(PoolMetrics {
+            name: name.to_owned(),
+            queue_capacity,
+            queue_length,
+            workers,
+        });
+        self.pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&pool));
         pool
     }
 }
@@ -139,23 +177,35 @@ impl Collector for Pools {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         FAMILIES
             .iter()
-            .map(|(name, help, kind, read)| {
-                let metrics = pools.iter().map(|pool| {
-                    let mut label = LabelPair::new();
-                    label.set_name("pool".to_owned());
-                    label.set_value(pool.name.clone());
-                    sample(*kind, read(pool), vec![label])
-                });
-                family(name, help, *kind, metrics.collect())
-            })
+            .map(
+                |Family {
+                     name,
+                     help,
+                     kind,
+                     read,
+                 }| {
+                    let metrics = pools.iter().map(|pool| {
+                        let mut label = LabelPair::default();
+                        label.set_name("pool".to_owned());
+                        label.set_value(pool.name.clone());
+                        sample(*kind, read(pool), vec![label])
+                    });
+                    family(name, help, *kind, metrics.collect())
+                },
+            )
             .filter(|family| !family.get_metric().is_empty())
             .collect()
     }
 }
 
 /// One family of samples.
-pub(super) fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::new();
+pub(super) fn family(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    metrics: Vec<Metric>,
+) -> MetricFamily {
+    let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
     family.set_field_type(kind);
@@ -167,11 +217,11 @@ pub(super) fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metr
 pub(super) fn sample(kind: MetricType, value: f64, labels: Vec<LabelPair>) -> Metric {
     let mut metric = Metric::from_label(labels);
     if kind == MetricType::COUNTER {
-        let mut counter = Counter::new();
+        let mut counter = Counter::default();
         counter.set_value(value);
         metric.set_counter(counter);
     } else {
-        let mut gauge = Gauge::new();
+        let mut gauge = Gauge::default();
         gauge.set_value(value);
         metric.set_gauge(gauge);
     }

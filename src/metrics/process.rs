@@ -1,7 +1,7 @@
 //! The standard `process_*` metrics, read from /proc when a scrape asks.
 //!
 //! Our own because the collector in the `prometheus` crate counts processor time in whole
-//! seconds, which turns every rate() into a staircase (tikv/rust-prometheus #451, #560).
+//! seconds, which turns every `rate()` into a staircase (tikv/rust-prometheus #451, #560).
 
 use std::collections::HashMap;
 
@@ -18,12 +18,36 @@ const FAMILIES: [(&str, &str, MetricType); 7] = [
         "Processor time spent, user and system, in seconds.",
         MetricType::COUNTER,
     ),
-    ("process_open_fds", "Open file descriptors.", MetricType::GAUGE),
-    ("process_max_fds", "Open file descriptors allowed (RLIMIT_NOFILE).", MetricType::GAUGE),
-    ("process_resident_memory_bytes", "Resident memory.", MetricType::GAUGE),
-    ("process_virtual_memory_bytes", "Virtual memory.", MetricType::GAUGE),
-    ("process_start_time_seconds", "When the process started, in Unix time.", MetricType::GAUGE),
-    ("process_threads", "Threads of the process.", MetricType::GAUGE),
+    (
+        "process_open_fds",
+        "Open file descriptors.",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_max_fds",
+        "Open file descriptors allowed (RLIMIT_NOFILE).",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_resident_memory_bytes",
+        "Resident memory.",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_virtual_memory_bytes",
+        "Virtual memory.",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_start_time_seconds",
+        "When the process started, in Unix time.",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_threads",
+        "Threads of the process.",
+        MetricType::GAUGE,
+    ),
 ];
 
 #[derive(Debug)]
@@ -37,8 +61,13 @@ pub(super) struct ProcessCollector {
 impl ProcessCollector {
     pub(super) fn new() -> Self {
         let describe = |(name, help, _): &(&str, &str, MetricType)| {
-            Desc::new((*name).to_owned(), (*help).to_owned(), Vec::new(), HashMap::new())
-                .expect("invariant: names are valid")
+            Desc::new(
+                (*name).to_owned(),
+                (*help).to_owned(),
+                Vec::new(),
+                HashMap::new(),
+            )
+            .expect("invariant: names are valid")
         };
         Self {
             descriptions: FAMILIES.iter().map(describe).collect(),
@@ -67,7 +96,10 @@ impl Collector for ProcessCollector {
 }
 
 impl ProcessCollector {
-    #[allow(clippy::cast_precision_loss, reason = "below 2^52 on any machine there is")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "below 2^52 on any machine there is"
+    )]
     fn read(&self) -> procfs::ProcResult<Vec<f64>> {
         let process = Process::myself()?;
         let stat = process.stat()?;
@@ -76,14 +108,13 @@ impl ProcessCollector {
             LimitValue::Unlimited => f64::INFINITY,
             LimitValue::Value(limit) => limit as f64,
         };
-        let start = self.boot_time.unwrap_or_default() as f64 + stat.starttime as f64 / ticks_per_second;
         Ok(vec![
             (stat.utime + stat.stime) as f64 / ticks_per_second,
             process.fd_count()? as f64,
             max_fds,
             (stat.rss * procfs::page_size()) as f64,
             stat.vsize as f64,
-            start,
+            self.boot_time.unwrap_or_default() as f64 + stat.starttime as f64 / ticks_per_second,
             stat.num_threads as f64,
         ])
     }

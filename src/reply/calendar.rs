@@ -17,8 +17,11 @@ impl Calendar {
     /// A calendar that shows `now`.
     #[must_use]
     pub fn new(now: SystemTime) -> Self {
-        let mut calendar =
-            Self { now, second: unix_second(now), http_date: [b' '; HTTP_DATE_BYTES] };
+        let mut calendar = Self {
+            now,
+            second: unix_second(now),
+            http_date: [b' '; HTTP_DATE_BYTES],
+        };
         calendar.render();
         calendar
     }
@@ -57,7 +60,8 @@ impl Calendar {
 const LAST_SECOND: u64 = 253_402_300_799;
 
 fn unix_second(now: SystemTime) -> u64 {
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    now.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

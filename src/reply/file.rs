@@ -34,7 +34,12 @@ struct Reading {
 
 impl FileJob {
     pub(super) fn new(path: &Arc<Path>, head_only: bool) -> Self {
-        Self { path: Arc::clone(path), head_only, reading: None, buffer: Vec::new() }
+        Self {
+            path: Arc::clone(path),
+            head_only,
+            reading: None,
+            buffer: Vec::new(),
+        }
     }
 
     pub(super) fn reuse(&mut self, buffer: Vec<u8>) {
@@ -49,32 +54,47 @@ impl FileJob {
     }
 
     fn read(&mut self) -> io::Result<Made> {
-        let (mut reading, total_bytes) = match self.reading.take() {
-            Some(reading) => (reading, None),
-            None => {
-                let reading = open(&self.path)?;
-                let size = reading.left;
-                (reading, Some(size))
-            }
+        let (mut reading, total_bytes) = if let Some(reading) = self.reading.take() {
+            (reading, None)
+        } else {
+            let reading = open(&self.path)?;
+            let size = reading.left;
+            (reading, Some(size))
         };
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
         if self.head_only {
-            return Ok(Made::Part { total_bytes, bytes, more: None });
+            return Ok(Made::Part {
+                total_bytes,
+                bytes,
+                more: None,
+            });
         }
         let part = reading.left.min(PART_BYTES);
         bytes.reserve(usize::try_from(part).expect("invariant: a part fits in memory"));
         let count = (&mut reading.file).take(part).read_to_end(&mut bytes)? as u64;
         if count < part {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has shrunk"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file has shrunk",
+            ));
         }
         reading.left -= count;
         let more = (reading.left > 0).then(|| {
             let path = Arc::clone(&self.path);
-            let job = Self { path, head_only: false, reading: Some(reading), buffer: Vec::new() };
+            let job = Self {
+                path,
+                head_only: false,
+                reading: Some(reading),
+                buffer: Vec::new(),
+            };
             Box::new(Job::File(job))
         });
-        Ok(Made::Part { total_bytes, bytes, more })
+        Ok(Made::Part {
+            total_bytes,
+            bytes,
+            more,
+        })
     }
 }
 
@@ -84,7 +104,10 @@ fn open(path: &Path) -> io::Result<Reading> {
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let stat = rustix::fs::fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
     }
     let left = u64::try_from(stat.st_size).map_err(|_| io::ErrorKind::InvalidData)?;
     Ok(Reading { file, left })
@@ -104,7 +127,14 @@ mod tests {
         let mut all = Vec::new();
         let mut size = None;
         loop {
-            let Made::Part { total_bytes, bytes, more } = job.run() else { return None };
+            let Made::Part {
+                total_bytes,
+                bytes,
+                more,
+            } = job.run()
+            else {
+                return None;
+            };
             assert!(bytes.len() as u64 <= PART_BYTES, "a part is bounded");
             size = size.or(total_bytes);
             all.extend_from_slice(&bytes);
@@ -124,7 +154,10 @@ mod tests {
         for size in [0, 1, bound, bound + 1, 3 * bound] {
             let content: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
             std::fs::write(&path, &content).expect("written");
-            assert!(read_all(&path) == Some((size as u64, content)), "a file of {size} bytes");
+            assert!(
+                read_all(&path) == Some((size as u64, content)),
+                "a file of {size} bytes"
+            );
         }
     }
 
@@ -135,7 +168,11 @@ mod tests {
         let made = rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR, 0);
         made.expect("a FIFO");
         for path in [&fifo, folder.path(), &folder.path().join("missing")] {
-            assert!(read_all(path).is_none(), "{} is no regular file", path.display());
+            assert!(
+                read_all(path).is_none(),
+                "{} is no regular file",
+                path.display()
+            );
         }
     }
 
@@ -144,7 +181,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         std::fs::write(&path, vec![b'x'; 100_000]).expect("written");
-        let Made::Part { more: Some(more), .. } = job(&path).run() else { panic!("a first part") };
+        let Made::Part {
+            more: Some(more), ..
+        } = job(&path).run()
+        else {
+            panic!("a first part")
+        };
         std::fs::write(&path, b"short").expect("written");
         assert!(matches!(more.run(), Made::Failed));
     }

@@ -1,5 +1,6 @@
 //! The head of an HTTP reply. One connection, one exchange: it always says so.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use crate::reply::calendar::Calendar;
@@ -24,7 +25,11 @@ impl HttpOptions {
     /// Plain text with `status`.
     #[must_use]
     pub fn of(status: u16) -> Self {
-        Self { status, content_type: DEFAULT_CONTENT_TYPE.to_owned(), headers: Vec::new() }
+        Self {
+            status,
+            content_type: DEFAULT_CONTENT_TYPE.to_owned(),
+            headers: Vec::new(),
+        }
     }
 }
 
@@ -40,19 +45,29 @@ impl HttpHead {
     /// Prepares the head that `options` asks for.
     #[must_use]
     pub fn new(options: &HttpOptions) -> Self {
-        let HttpOptions { status, content_type, headers } = options;
+        let HttpOptions {
+            status,
+            content_type,
+            headers,
+        } = options;
         // RFC 9110 sections 15.3.5 and 15.4.5: neither has content, and 204 no Content-Length.
         let has_body = !matches!(status, 204 | 304);
-        let mut prefix = format!("HTTP/1.1 {status} {}\r\nConnection: close\r\n", reason(*status));
+        let mut prefix = format!(
+            "HTTP/1.1 {status} {}\r\nConnection: close\r\n",
+            reason(*status)
+        );
         for (name, value) in headers {
-            prefix.push_str(&format!("{name}: {value}\r\n"));
+            write!(prefix, "{name}: {value}\r\n").expect(INFALLIBLE);
         }
         if has_body {
-            prefix.push_str(&format!("Content-Type: {content_type}\r\nContent-Length: "));
+            write!(prefix, "Content-Type: {content_type}\r\nContent-Length: ").expect(INFALLIBLE);
         } else {
             prefix.push_str("Date: ");
         }
-        Self { prefix: prefix.into_bytes().into(), has_body }
+        Self {
+            prefix: prefix.into_bytes().into(),
+            has_body,
+        }
     }
 
     /// Whether the status allows a body.
@@ -66,7 +81,7 @@ impl HttpHead {
     pub fn before_date(&self, length: u64) -> Vec<u8> {
         let mut bytes = self.prefix.to_vec();
         if self.has_body {
-            bytes.extend_from_slice(format!("{length}\r\nDate: ").as_bytes());
+            write!(bytes, "{length}\r\nDate: ").expect(INFALLIBLE);
         }
         bytes
     }
@@ -75,11 +90,13 @@ impl HttpHead {
     pub fn write(&self, length: u64, calendar: &Calendar, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.prefix);
         if self.has_body {
-            write!(out, "{length}\r\nDate: ").expect("invariant: writing to memory does not fail");
+            write!(out, "{length}\r\nDate: ").expect(INFALLIBLE);
         }
         write_date(calendar, out);
     }
 }
+
+const INFALLIBLE: &str = "invariant: writing to memory does not fail";
 
 /// Adds the date and the end of a head.
 pub fn write_date(calendar: &Calendar, out: &mut Vec<u8>) {
@@ -134,8 +151,10 @@ mod tests {
     #[track_caller]
     fn check(status: u16, headers: &[(&str, &str)], expected: &str) {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let options =
-            HttpOptions { headers: headers.iter().map(own).collect(), ..HttpOptions::of(status) };
+        let options = HttpOptions {
+            headers: headers.iter().map(own).collect(),
+            ..HttpOptions::of(status)
+        };
         let calendar = Calendar::new(UNIX_EPOCH);
         let head = HttpHead::new(&options);
         let mut written = Vec::new();

@@ -202,11 +202,18 @@ impl Reply {
         match self {
             Self::Page(page) => page.write(asked.calendar, asked.is_head, output),
             Self::Template { template, http } => {
-                let Ok(body) = template.render(asked) else { return Begun::Failed };
+                let Ok(body) = template.render(asked) else {
+                    return Begun::Failed;
+                };
                 write_whole(http.as_ref(), asked, body, output);
             }
             Self::Echo { http } => {
-                write_head(http.as_ref(), asked.calendar, asked.request.len() as u64, output);
+                write_head(
+                    http.as_ref(),
+                    asked.calendar,
+                    asked.request.len() as u64,
+                    output,
+                );
                 if !asked.is_head {
                     output.own().extend_from_slice(asked.request);
                 }

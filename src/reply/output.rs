@@ -35,7 +35,10 @@ impl Output {
     #[must_use]
     pub fn new(mut buffer: Vec<u8>) -> Self {
         buffer.clear();
-        Self { own: buffer, ..Self::default() }
+        Self {
+            own: buffer,
+            ..Self::default()
+        }
     }
 
     /// The bytes that go before the body, to be added to.
@@ -69,7 +72,10 @@ impl Output {
     #[must_use]
     pub fn left(&self) -> [&[u8]; 2] {
         let from_own = self.sent.min(self.own.len());
-        [&self.own[from_own..], &self.body.bytes()[self.sent - from_own..]]
+        [
+            &self.own[from_own..],
+            &self.body.bytes()[self.sent - from_own..],
+        ]
     }
 
     /// Notes that the first `count` bytes of what was left are gone.
@@ -81,7 +87,11 @@ impl Output {
     /// Takes the buffers apart, to be used again: the own one, and a body made for this exchange.
     #[must_use]
     pub fn into_buffers(self) -> (Vec<u8>, Option<Vec<u8>>) {
-        let body = if let Body::Made(body) = self.body { Some(body) } else { None };
+        let body = if let Body::Made(body) = self.body {
+            Some(body)
+        } else {
+            None
+        };
         (self.own, body)
     }
 }

@@ -23,11 +23,19 @@ impl Page {
     /// A page of plain bytes, or of HTTP where there are options for it.
     #[must_use]
     pub fn new(body: &[u8], http: Option<&HttpOptions>) -> Self {
-        let Some(options) = http else { return Self { before_date: None, body: body.into() } };
+        let Some(options) = http else {
+            return Self {
+                before_date: None,
+                body: body.into(),
+            };
+        };
         let head = HttpHead::new(options);
         let body = if head.has_body() { body } else { &[] };
         let before_date = head.before_date(body.len() as u64).into();
-        Self { before_date: Some(before_date), body: body.into() }
+        Self {
+            before_date: Some(before_date),
+            body: body.into(),
+        }
     }
 
     /// Puts the page into the output; for HEAD only what goes before the body.

@@ -54,7 +54,9 @@ impl Template {
     /// Whether `text` has placeholders at all; if not, it is constant.
     #[must_use]
     pub fn is_template(text: &str) -> bool {
-        ["{{", "{%", "{#"].iter().any(|opening| text.contains(opening))
+        ["{{", "{%", "{#"]
+            .iter()
+            .any(|opening| text.contains(opening))
     }
 
     /// Compiles `text`. With `html`, what placeholders give is escaped for it.
@@ -72,24 +74,42 @@ impl Template {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(32);
         environment.add_filter("strftime", strftime);
-        let escape = move |_: &str| if html { AutoEscape::Html } else { AutoEscape::None };
+        let escape = move |_: &str| {
+            if html {
+                AutoEscape::Html
+            } else {
+                AutoEscape::None
+            }
+        };
         environment.set_auto_escape_callback(escape);
-        environment.add_template_owned(NAME, text.to_owned()).map_err(|error| template_error(&error))?;
+        environment
+            .add_template_owned(NAME, text.to_owned())
+            .map_err(|error| template_error(&error))?;
 
-        let template = environment.get_template(NAME).map_err(|error| template_error(&error))?;
+        let template = environment
+            .get_template(NAME)
+            .map_err(|error| template_error(&error))?;
         let named = template.undeclared_variables(false);
         let globals: Vec<&str> = environment.globals().map(|(name, _)| name).collect();
         let known = |name: &str| {
             NAMES.contains(&name) || (http && HTTP_NAMES.contains(&name)) || globals.contains(&name)
         };
-        let mut unknown: Vec<&str> = named.iter().map(String::as_str).filter(|name| !known(name)).collect();
+        let mut unknown: Vec<&str> = named
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !known(name))
+            .collect();
         unknown.sort_unstable();
         if let Some(name) = unknown.first() {
             return Err(unknown_name(name, http));
         }
         let uses_head = HTTP_NAMES.iter().any(|name| named.contains(*name));
         let uses_request = named.contains("request");
-        let template = Self { environment, uses_head, uses_request };
+        let template = Self {
+            environment,
+            uses_head,
+            uses_request,
+        };
         template.try_out()?;
         Ok(template)
     }
@@ -105,10 +125,16 @@ impl Template {
             request: b"",
             is_head: false,
         };
-        let rendered = self.environment.get_template(NAME).and_then(|template| template.render(self.names(&asked)));
+        let rendered = self
+            .environment
+            .get_template(NAME)
+            .and_then(|template| template.render(self.names(&asked)));
         let is_unknown = |kind| {
             use ErrorKind::{UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest};
-            matches!(kind, UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest)
+            matches!(
+                kind,
+                UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest
+            )
         };
         match rendered {
             Err(error) if is_unknown(error.kind()) => Err(template_error(&error)),
@@ -130,7 +156,10 @@ impl Template {
     /// * the template spends more than it may
     /// * it asks for something that is not there at this time, or fails in another way
     pub fn render(&self, asked: &Asked<'_>) -> Result<Vec<u8>, TemplateError> {
-        let template = self.environment.get_template(NAME).map_err(|error| template_error(&error))?;
+        let template = self
+            .environment
+            .get_template(NAME)
+            .map_err(|error| template_error(&error))?;
         let mut output = BoundedOutput(Vec::new());
         template
             .render_captured_to(self.names(asked), &mut output)
@@ -142,7 +171,10 @@ impl Template {
         let mut names = BTreeMap::from([
             ("peer", Value::from_object(PeerObject(asked.peer))),
             ("service", Value::from(asked.service)),
-            ("time", Value::from_object(TimeObject::from(asked.calendar.now()))),
+            (
+                "time",
+                Value::from_object(TimeObject::from(asked.calendar.now())),
+            ),
         ]);
         if self.uses_request {
             names.insert("request", text(asked.request));
@@ -176,16 +208,31 @@ impl fmt::Display for TemplateError {
 impl std::error::Error for TemplateError {}
 
 fn template_error(error: &minijinja::Error) -> TemplateError {
-    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    TemplateError { message: detail, line: error.line() }
+    let detail = error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), str::to_owned);
+    TemplateError {
+        message: detail,
+        line: error.line(),
+    }
 }
 
 fn unknown_name(name: &str, http: bool) -> TemplateError {
     let allowed = NAMES.iter().chain(if http { &HTTP_NAMES[..] } else { &[] });
     let allowed: Vec<&str> = allowed.copied().collect();
-    let hint = if HTTP_NAMES.contains(&name) { " (only with read = \"http\")" } else { "" };
-    let message = format!("unknown name `{name}`{hint}; a template may use {}", allowed.join(", "));
-    TemplateError { message, line: None }
+    let hint = if HTTP_NAMES.contains(&name) {
+        " (only with read = \"http\")"
+    } else {
+        ""
+    };
+    let message = format!(
+        "unknown name `{name}`{hint}; a template may use {}",
+        allowed.join(", ")
+    );
+    TemplateError {
+        message,
+        line: None,
+    }
 }
 
 /// Bytes as text; what is not UTF-8 becomes U+FFFD.
@@ -270,76 +317,4 @@ impl std::io::Write for BoundedOutput {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
-
-    fn asked<'a>(calendar: &'a Calendar, head: &'a [u8], request: &'a [u8]) -> Asked<'a> {
-        let peer = Peer::from(std::net::SocketAddr::from(([192, 0, 2, 7], 4711)));
-        Asked { service: "hello", peer, calendar, head, request, is_head: false }
-    }
-
-    #[track_caller]
-    fn check(text: &str, request: &[u8], expected: &str) {
-        let calendar = Calendar::new(UNIX_EPOCH + Duration::from_millis(784_111_777_900));
-        let template = Template::new(text, false, false).expect("a template");
-        let rendered = template.render(&asked(&calendar, b"", request)).expect("rendered");
-        assert_eq!(String::from_utf8_lossy(&rendered), expected);
-    }
-
-    #[track_caller]
-    fn check_refused(text: &str, http: bool, part: &str) {
-        let error = Template::new(text, http, false).expect_err("refused");
-        assert!(error.to_string().contains(part), "{error}");
-    }
-
-    #[test]
-    fn a_template_tells_what_it_knows() {
-        check("hello, {{ request }}\n", b"world", "hello, world\n");
-        check("{{ peer }} {{ peer.ip }} {{ peer.port }}", b"", "192.0.2.7:4711 192.0.2.7 4711");
-        check("{{ service }}\r\n", b"", "hello\r\n");
-        check("{{ time }} {{ time.unix }}", b"", "1994-11-06T08:49:37Z 784111777");
-        check("{{ time | strftime('%d %b %Y') }}\r\n", b"", "06 Nov 1994\r\n");
-        check("{{ request }}", b"\xff!", "\u{fffd}!");
-    }
-
-    #[test]
-    fn a_request_is_text_and_never_a_template() {
-        check("{{ request }}", b"{{ service }}<b>", "{{ service }}<b>");
-    }
-
-    #[test]
-    fn http_names_come_from_the_head() {
-        let calendar = Calendar::new(UNIX_EPOCH);
-        let head = b"GET /a/b?c=d HTTP/1.1\r\nHost: h\r\nX-Y: <z>\r\n\r\n";
-        let text = "{{ method }} {{ path }} {{ query }} {{ headers['x-y'] }}";
-        let render = |html| {
-            let template = Template::new(text, true, html).expect("a template");
-            template.render(&asked(&calendar, head, b"")).expect("rendered")
-        };
-        assert_eq!(render(false), b"GET /a/b c=d <z>");
-        assert_eq!(String::from_utf8_lossy(&render(true)), "GET &#x2f;a&#x2f;b c=d &lt;z&gt;");
-    }
-
-    #[test]
-    fn unknown_names_and_bad_syntax_are_refused_at_load() {
-        check_refused("{{ requst }}", false, "unknown name `requst`");
-        check_refused("{{ path }}", false, "only with read = \"http\"");
-        check_refused("{{ request", true, "unexpected end");
-        check_refused("{{ request | no_such_filter }}", true, "no_such_filter");
-    }
-
-    #[test]
-    fn what_a_template_spends_is_bounded() {
-        let calendar = Calendar::new(UNIX_EPOCH);
-        for text in [
-            "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
-            "{{ request * 2000000 }}",
-            "{{ headers.no_such_header.part }}",
-        ] {
-            let template = Template::new(text, true, false).expect("a template");
-            let head = b"GET / HTTP/1.0\r\n\r\n";
-            template.render(&asked(&calendar, head, b"r")).expect_err("bounded");
-        }
-    }
-}
+mod tests;

@@ -41,7 +41,11 @@ pub(super) struct Plan {
 ///
 /// # Errors
 /// * templates that don't compile, all of them
-pub(super) fn services(loaded: &Loaded, metrics: &Metrics, max_connections: usize) -> Result<Plan, Faults> {
+pub(super) fn services(
+    loaded: &Loaded,
+    metrics: &Metrics,
+    max_connections: usize,
+) -> Result<Plan, Faults> {
     let config = &loaded.config;
     let common = PoolOptions {
         name: "main".to_owned(),
@@ -59,7 +63,11 @@ pub(super) fn services(loaded: &Loaded, metrics: &Metrics, max_connections: usiz
     let mut faults = Vec::new();
     for (index, service) in config.services.iter().enumerate() {
         let pool = if service.threads > 0 {
-            let own = PoolOptions { name: service.name.clone(), threads: service.threads, ..common.clone() };
+            let own = PoolOptions {
+                name: service.name.clone(),
+                threads: service.threads,
+                ..common.clone()
+            };
             plan.pools.push(own);
             plan.pools.len() - 1
         } else {
@@ -67,8 +75,10 @@ pub(super) fn services(loaded: &Loaded, metrics: &Metrics, max_connections: usiz
         };
         match replies(loaded, index) {
             Ok(replies) => {
-                plan.services.push(Arc::new(engine_service(service, replies, pool, metrics)));
-                plan.addrs.push(service.listen.iter().map(listen_addr).collect());
+                plan.services
+                    .push(Arc::new(engine_service(service, replies, pool, metrics)));
+                plan.addrs
+                    .push(service.listen.iter().map(listen_addr).collect());
                 plan.listener_options.push(listener_options(service));
             }
             Err(of_service) => faults.extend(of_service),
@@ -119,10 +129,19 @@ pub(super) fn admin(config: &Config, metrics: &Arc<Metrics>, ready: &Arc<AtomicB
 /// time from the acceptor.
 fn threads(configured: usize) -> usize {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    if configured > 0 { configured } else { cpus.saturating_sub(1).max(1) }
+    if configured > 0 {
+        configured
+    } else {
+        cpus.saturating_sub(1).max(1)
+    }
 }
 
-fn engine_service(service: &types::Service, replies: Replies, pool: usize, metrics: &Metrics) -> Service {
+fn engine_service(
+    service: &types::Service,
+    replies: Replies,
+    pool: usize,
+    metrics: &Metrics,
+) -> Service {
     let rules = Rules {
         framing: framing(&service.read),
         max_request_bytes: service.max_request_bytes,
@@ -136,7 +155,12 @@ fn engine_service(service: &types::Service, replies: Replies, pool: usize, metri
     };
     Service {
         maker: replies.reply.comes_later().then(Maker::new),
-        exchange: Options { service: service.name.as_str().into(), rules, replies, half_close },
+        exchange: Options {
+            service: service.name.as_str().into(),
+            rules,
+            replies,
+            half_close,
+        },
         timeouts: Timeouts {
             request: service.request_timeout,
             reply: service.reply_timeout,
@@ -147,7 +171,10 @@ fn engine_service(service: &types::Service, replies: Replies, pool: usize, metri
             total: service.linger_total,
             max_bytes: service.linger_max_bytes,
         },
-        access: Access { allow: service.allow.clone(), deny: service.deny.clone() },
+        access: Access {
+            allow: service.allow.clone(),
+            deny: service.deny.clone(),
+        },
         max_connections: service.max_connections,
         pool,
         metrics: metrics.service(&service.name),
@@ -185,7 +212,9 @@ fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
         }),
         Ok(_) => Err(faults),
         Err(error) => {
-            let line = error.line.map_or(String::new(), |line| format!("in its line {line}"));
+            let line = error
+                .line
+                .map_or(String::new(), |line| format!("in its line {line}"));
             let place = Place::service(index, "reply.text");
             faults.push(loaded.fault(&place, error.message, line, None));
             Err(faults)
@@ -193,7 +222,10 @@ fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
     }
 }
 
-fn reply(service: &types::Service, is_http: bool) -> Result<Reply, crate::reply::template::TemplateError> {
+fn reply(
+    service: &types::Service,
+    is_http: bool,
+) -> Result<Reply, crate::reply::template::TemplateError> {
     let reply = &service.reply;
     let options = HttpOptions {
         status: reply.status,
@@ -203,13 +235,21 @@ fn reply(service: &types::Service, is_http: bool) -> Result<Reply, crate::reply:
     let http = is_http.then(|| HttpHead::new(&options));
     Ok(match &reply.body {
         Body::Text(text) if Template::is_template(text) => {
-            let is_html = is_http && reply.content_type.trim_start().to_ascii_lowercase().starts_with("text/html");
+            let is_html = is_http
+                && reply
+                    .content_type
+                    .trim_start()
+                    .to_ascii_lowercase()
+                    .starts_with("text/html");
             let template = Box::new(Template::new(text, is_http, is_html)?);
             Reply::Template { template, http }
         }
         Body::Text(text) => Reply::Page(Page::new(text.as_bytes(), is_http.then_some(&options))),
         Body::Echo => Reply::Echo { http },
-        Body::File(path) => Reply::File { path: path.as_path().into(), http },
+        Body::File(path) => Reply::File {
+            path: path.as_path().into(),
+            http,
+        },
     })
 }
 
@@ -245,7 +285,11 @@ fn listener_options(service: &types::Service) -> ListenerOptions {
     ListenerOptions {
         backlog: service.backlog,
         // A peer that is to get its reply at once must not be waited for.
-        defer_accept: if reads { service.defer_accept } else { Duration::ZERO },
+        defer_accept: if reads {
+            service.defer_accept
+        } else {
+            Duration::ZERO
+        },
         keepalive: service.keepalive,
         user_timeout: service.user_timeout,
     }

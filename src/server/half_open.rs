@@ -11,7 +11,8 @@ use procfs::net::{TcpNetEntry, TcpState};
 /// A table that can't be read has none.
 pub(super) fn any(addrs: &[SocketAddr]) -> bool {
     let is_ours = |entry: &TcpNetEntry| {
-        entry.state == TcpState::SynRecv && addrs.iter().any(|addr| is_at(addr, entry.local_address))
+        entry.state == TcpState::SynRecv
+            && addrs.iter().any(|addr| is_at(addr, entry.local_address))
     };
     [procfs::net::tcp(), procfs::net::tcp6()]
         .into_iter()
@@ -21,7 +22,8 @@ pub(super) fn any(addrs: &[SocketAddr]) -> bool {
 
 /// Whether a listener on `addr` gets what comes to `local`.
 fn is_at(addr: &SocketAddr, local: SocketAddr) -> bool {
-    addr.port() == local.port() && (addr.ip().is_unspecified() || addr.ip() == local.ip().to_canonical())
+    addr.port() == local.port()
+        && (addr.ip().is_unspecified() || addr.ip() == local.ip().to_canonical())
 }
 
 #[cfg(test)]

@@ -35,7 +35,11 @@ pub(super) fn max_connections(loaded: &Loaded) -> Result<usize, StartError> {
         error: error.into(),
     })?;
     let config = &loaded.config;
-    let listeners: usize = config.services.iter().map(|service| service.listen.len()).sum();
+    let listeners: usize = config
+        .services
+        .iter()
+        .map(|service| service.listen.len())
+        .sum();
     let reserved = HEADROOM
         + TURNED_AWAY_MAX
         + ADMIN_CONNECTIONS_MAX
@@ -43,7 +47,10 @@ pub(super) fn max_connections(loaded: &Loaded) -> Result<usize, StartError> {
         + config.admin.listen.len()
         + listeners;
     // An open file beside the socket.
-    let reads_files = config.services.iter().any(|service| matches!(service.reply.body, Body::File(_)));
+    let reads_files = config
+        .services
+        .iter()
+        .any(|service| matches!(service.reply.body, Body::File(_)));
     let per_connection = if reads_files { 2 } else { 1 };
     let held = descriptors.saturating_sub(reserved) / per_connection;
     let asked = config.server.max_connections;
@@ -57,14 +64,26 @@ pub(super) fn max_connections(loaded: &Loaded) -> Result<usize, StartError> {
         );
         return Err(Faults::from(fault).into());
     }
-    Ok(if asked > 0 { asked } else { held.min(DEFAULT_MAX) })
+    Ok(if asked > 0 {
+        asked
+    } else {
+        held.min(DEFAULT_MAX)
+    })
 }
 
 /// How many descriptors there may be, after raising the soft limit to the hard one.
 fn raise() -> rustix::io::Result<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
-        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+        setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        )?;
     }
-    Ok(maximum.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)))
+    Ok(maximum.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }))
 }

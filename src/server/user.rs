@@ -13,12 +13,17 @@ use crate::server::StartError;
 /// # Errors
 /// * there is no such user or group, or the system refuses
 pub(super) fn switch(server: &Server) -> Result<(), StartError> {
-    let Some(name) = &server.user else { return Ok(()) };
+    let Some(name) = &server.user else {
+        return Ok(());
+    };
     if !Uid::effective().is_root() {
         tracing::warn!(user = name, "not started as root: staying who we are");
         return Ok(());
     }
-    let error = |error| StartError::System { what: "switch the user", error };
+    let error = |error| StartError::System {
+        what: "switch the user",
+        error,
+    };
     let user = User::from_name(name).map_err(|errno| error(errno.into()))?;
     let user = user.ok_or_else(|| error(io::Error::other(format!("there is no user `{name}`"))))?;
     let gid = match &server.group {
@@ -30,11 +35,18 @@ pub(super) fn switch(server: &Server) -> Result<(), StartError> {
         .and_then(|()| unistd::setgid(gid))
         .and_then(|()| unistd::setuid(user.uid))
         .map_err(|errno| error(errno.into()))?;
-    tracing::info!(user = name, uid = user.uid.as_raw(), gid = gid.as_raw(), "switched the user");
+    tracing::info!(
+        user = name,
+        uid = user.uid.as_raw(),
+        gid = gid.as_raw(),
+        "switched the user"
+    );
     Ok(())
 }
 
 fn group(name: &str) -> io::Result<Gid> {
     let group = Group::from_name(name)?;
-    group.map(|group| group.gid).ok_or_else(|| io::Error::other(format!("there is no group `{name}`")))
+    group
+        .map(|group| group.gid)
+        .ok_or_else(|| io::Error::other(format!("there is no group `{name}`")))
 }

@@ -73,7 +73,8 @@ impl Listening {
     ) -> io::Result<Self> {
         poller.watch(&listener, key(number))?;
         let has_queue = listener.queue().is_some();
-        let metrics = has_queue.then(|| metrics.listener(service_name, &listener.addr().to_string()));
+        let metrics =
+            has_queue.then(|| metrics.listener(service_name, &listener.addr().to_string()));
         let listening = Self {
             listener,
             service,
@@ -91,7 +92,11 @@ impl Listening {
 
 impl TurnedAway {
     pub(super) fn new(max: usize) -> Self {
-        Self { max, connections: VecDeque::with_capacity(max), buffer: Vec::new() }
+        Self {
+            max,
+            connections: VecDeque::with_capacity(max),
+            buffer: Vec::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -109,8 +114,13 @@ impl Acceptor {
     /// When a listener wants something, at the latest.
     pub(super) fn listeners_due(&self) -> Option<Instant> {
         let due = |listening: &Listening| {
-            let measure = listening.has_queue.then(|| listening.measured_at + MEASURE_INTERVAL);
-            [listening.paused_until, measure].into_iter().flatten().min()
+            let measure = listening
+                .has_queue
+                .then(|| listening.measured_at + MEASURE_INTERVAL);
+            [listening.paused_until, measure]
+                .into_iter()
+                .flatten()
+                .min()
         };
         self.listeners.iter().filter_map(due).min()
     }
@@ -126,12 +136,20 @@ impl Acceptor {
                 let batch = listening.batch;
                 let accepted = self.accept_batch(number, batch, now)?;
                 let is_full = accepted == batch;
-                self.listeners[number].batch = if is_full { (2 * batch).min(BATCH_MAX) } else { 1 };
+                self.listeners[number].batch = if is_full {
+                    (2 * batch).min(BATCH_MAX)
+                } else {
+                    1
+                };
             } else {
                 listening.batch = 1;
             }
         }
-        self.first_listener = if count == 0 { 0 } else { (self.first_listener + 1) % count };
+        self.first_listener = if count == 0 {
+            0
+        } else {
+            (self.first_listener + 1) % count
+        };
         self.dismiss(now);
         Ok(())
     }
@@ -140,7 +158,12 @@ impl Acceptor {
     ///
     /// # Errors
     /// * the listener is broken
-    pub(super) fn accept_batch(&mut self, number: usize, batch: usize, now: Instant) -> io::Result<usize> {
+    pub(super) fn accept_batch(
+        &mut self,
+        number: usize,
+        batch: usize,
+        now: Instant,
+    ) -> io::Result<usize> {
         for accepted in 0..batch {
             let listening = &mut self.listeners[number];
             let error = match listening.listener.accept() {
@@ -162,7 +185,9 @@ impl Acceptor {
                 Accepted::Broken(error) => {
                     self.count_error(number, error);
                     let addr = self.listeners[number].listener.addr();
-                    return Err(io::Error::other(format!("the listener on {addr} is broken: {error}")));
+                    return Err(io::Error::other(format!(
+                        "the listener on {addr} is broken: {error}"
+                    )));
                 }
             };
             self.count_error(number, error);
@@ -187,7 +212,10 @@ impl Acceptor {
             return self.turn_away(&service, socket, Outcome::Denied, Reason::Acl, now);
         }
         let pool = &self.pools[service.pool];
-        match self.room.admit(now, service_number, pool.queue.len(), pool.queue_capacity) {
+        match self
+            .room
+            .admit(now, service_number, pool.queue.len(), pool.queue_capacity)
+        {
             Ok(token) => {
                 let connection = Connection::new(service, token, socket, peer, now);
                 let connection = match self.spare.pop() {
@@ -220,7 +248,11 @@ impl Acceptor {
             service.metrics.received_bytes.inc_by(count as u64);
         }
         let replies = &service.exchange.replies;
-        let page = if outcome == Outcome::Denied { &replies.denied } else { &replies.busy };
+        let page = if outcome == Outcome::Denied {
+            &replies.denied
+        } else {
+            &replies.busy
+        };
         let mut output = Output::new(std::mem::take(&mut self.turned_away.buffer));
         page.write(&self.calendar, false, &mut output);
         // What the kernel doesn't take of so little is for a peer that is gone or floods us.
@@ -231,7 +263,9 @@ impl Acceptor {
         }
         self.turned_away.buffer = output.into_buffers().0;
         if transport.end().is_ok() {
-            let TurnedAway { max, connections, .. } = &mut self.turned_away;
+            let TurnedAway {
+                max, connections, ..
+            } = &mut self.turned_away;
             if connections.len() == *max {
                 connections.pop_front();
             }
@@ -243,7 +277,9 @@ impl Acceptor {
     fn dismiss(&mut self, now: Instant) {
         let connections = &mut self.turned_away.connections;
         for _ in 0..connections.len().min(TURNED_AWAY_PER_TURN) {
-            let Some((transport, until)) = connections.pop_front() else { return };
+            let Some((transport, until)) = connections.pop_front() else {
+                return;
+            };
             let has_ended = match transport.discard(&mut self.scratch) {
                 Ok(count) => count == 0,
                 Err(error) => error.kind() != io::ErrorKind::WouldBlock,
@@ -275,7 +311,9 @@ impl Acceptor {
     /// Looks at the kernel's queues, now and then, and as long as there is something in them.
     pub(super) fn measure_listeners(&mut self, now: Instant) {
         for listening in &mut self.listeners {
-            let Some(metrics) = &listening.metrics else { continue };
+            let Some(metrics) = &listening.metrics else {
+                continue;
+            };
             if now.saturating_duration_since(listening.measured_at) < MEASURE_INTERVAL {
                 continue;
             }

@@ -23,8 +23,14 @@ impl Acceptor {
             }
         }
         self.room.drain(now);
-        let report = Report { drained: self.room.open(), abandoned: 0 };
-        self.drain.get_or_insert(Drain { until: None, report });
+        let report = Report {
+            drained: self.room.open(),
+            abandoned: 0,
+        };
+        self.drain.get_or_insert(Drain {
+            until: None,
+            report,
+        });
     }
 
     /// Takes what the kernel has queued, and closes the listeners.
@@ -35,8 +41,16 @@ impl Acceptor {
             }
         }
         self.listeners.clear();
-        let report = Report { drained: self.room.open(), abandoned: 0 };
-        self.drain.get_or_insert(Drain { until: None, report }).until = Some(until);
+        let report = Report {
+            drained: self.room.open(),
+            abandoned: 0,
+        };
+        self.drain
+            .get_or_insert(Drain {
+                until: None,
+                report,
+            })
+            .until = Some(until);
     }
 
     /// The report, when the drain is over.

@@ -30,11 +30,15 @@ impl Acceptor {
     /// Looks at those that linger, the longest first.
     pub(super) fn linger(&mut self, now: Instant) {
         for _ in 0..self.lingering.len().min(LOOKS_PER_TURN) {
-            let Some(token) = self.lingering.pop_front() else { return };
+            let Some(token) = self.lingering.pop_front() else {
+                return;
+            };
             if self.discard(token) {
                 continue;
             }
-            let since = self.connections[token.index()].as_ref().map(|connection| connection.lingers_since());
+            let since = self.connections[token.index()]
+                .as_ref()
+                .map(|connection| connection.lingers_since());
             if since.is_some_and(|since| now.saturating_duration_since(since) >= LOOKED_AT) {
                 self.watch_linger(token, now);
             } else {
@@ -52,7 +56,9 @@ impl Acceptor {
 
     /// Throws away what is there. Whether the connection is closed now.
     fn discard(&mut self, token: Token) -> bool {
-        let Some(connection) = &mut self.connections[token.index()] else { return true };
+        let Some(connection) = &mut self.connections[token.index()] else {
+            return true;
+        };
         let is_over = connection.discard(&mut self.scratch);
         if is_over {
             self.close(token);
@@ -61,7 +67,9 @@ impl Acceptor {
     }
 
     fn watch_linger(&mut self, token: Token, now: Instant) {
-        let Some(mut connection) = self.connections[token.index()].take() else { return };
+        let Some(mut connection) = self.connections[token.index()].take() else {
+            return;
+        };
         let deadline = connection.linger_deadline(now);
         let is_armed = self.arm(&mut connection, Wait::Linger);
         self.keep(connection);

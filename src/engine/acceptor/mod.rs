@@ -60,6 +60,10 @@ pub(super) struct Acceptor {
 
     /// By slot of the room: those that wait. The others are with the workers.
     connections: Vec<Option<Box<Connection>>>,
+    #[allow(
+        clippy::vec_box,
+        reason = "boxes travel; what is in them is not to be copied"
+    )]
     spare: Vec<Box<Connection>>,
 
     /// Those that linger and are not in the poller yet.
@@ -94,8 +98,15 @@ impl Acceptor {
             let name = &services[service].exchange.service;
             Listening::new(listener, service, name, number, &poller, metrics)
         };
-        let listeners = listeners.into_iter().enumerate().map(listen).collect::<io::Result<_>>()?;
-        let limits: Vec<usize> = services.iter().map(|service| service.max_connections).collect();
+        let listeners = listeners
+            .into_iter()
+            .enumerate()
+            .map(listen)
+            .collect::<io::Result<_>>()?;
+        let limits: Vec<usize> = services
+            .iter()
+            .map(|service| service.max_connections)
+            .collect();
         Ok(Self {
             room: Room::new(Instant::now(), max_connections, &limits),
             poller,
@@ -122,7 +133,11 @@ impl Acceptor {
         // Ends with a drain.
         loop {
             let may_sleep = self.inbox.lie_down();
-            let timeout = if may_sleep { self.sleep_max(Instant::now()) } else { Some(Duration::ZERO) };
+            let timeout = if may_sleep {
+                self.sleep_max(Instant::now())
+            } else {
+                Some(Duration::ZERO)
+            };
             self.poller.wait(timeout)?;
             self.inbox.get_up();
             let now = Instant::now();
@@ -142,9 +157,8 @@ impl Acceptor {
     /// How long nothing has to be done if nothing happens; `None` is for ever.
     fn sleep_max(&self, now: Instant) -> Option<Duration> {
         let until = |at: Instant| at.saturating_duration_since(now);
-        let is_watching = self.lingering.is_empty()
-            && self.turned_away.is_empty()
-            && self.room.working() == 0;
+        let is_watching =
+            self.lingering.is_empty() && self.turned_away.is_empty() && self.room.working() == 0;
         [
             (!is_watching).then_some(SLEEP_MAX),
             self.room.next_deadline().map(until),
@@ -174,7 +188,9 @@ impl Acceptor {
 
     fn take_messages(&mut self, now: Instant) {
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(message) = self.inbox.next() else { return };
+            let Some(message) = self.inbox.next() else {
+                return;
+            };
             match message {
                 Home::Waits(connection, wait) => self.wait(connection, wait, now),
                 Home::Again(connection) => self.enqueue(connection, Wake::Ready, now),
@@ -216,8 +232,12 @@ impl Acceptor {
     /// Has the poller tell of it. False: out of memory or of watches, so it can't wait.
     fn arm(&self, connection: &mut Connection, wait: Wait) -> bool {
         let interest = Transport::interest(wait, connection.cancels());
-        let Some(transport) = connection.transport() else { return false };
-        let armed = self.poller.arm(transport, connection.token, interest, connection.is_polled);
+        let Some(transport) = connection.transport() else {
+            return false;
+        };
+        let armed = self
+            .poller
+            .arm(transport, connection.token, interest, connection.is_polled);
         connection.is_polled |= armed.is_ok();
         armed.is_ok()
     }
