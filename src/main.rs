@@ -206,7 +206,8 @@ fn stop_signals() -> io::Result<Receiver<()>> {
     let (stop_tx, stop_rx) = crossbeam_channel::bounded(1);
     let is_stopping = Arc::new(AtomicBool::new(false));
     let on_interrupt = stopper(&stop_tx, &is_stopping, SECOND_SIGINT);
-    ctrlc::try_set_handler(on_interrupt).map_err(io::Error::other)?;
+    // Not try_set_handler: a shell's background job starts with SIGINT ignored, and that refuses.
+    ctrlc::set_handler(on_interrupt).map_err(io::Error::other)?;
     let on_terminate = stopper(&stop_tx, &is_stopping, SECOND_SIGTERM);
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
     std::thread::Builder::new()
