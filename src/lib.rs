@@ -10,31 +10,31 @@
 //!                                                                     admin listener: /metrics /-/healthy … ──┘
 //! ```
 //!
-//! The modules, each importing only from those above it:
+//! The modules below are in reading order, each importing only from those above it.
 
-/// Every metric, in one place.
+// Every metric, in one place.
 pub mod metrics;
 
-/// The other end's address.
+// The other end's address.
 pub mod peer;
 
-/// `server.toml` as types; every error with its place.
+// `server.toml` as types; every error with its place.
 pub mod config;
 
-/// Bytes in: when a request is complete, whatever its framing.
+// Bytes in: when a request is complete, whatever its framing.
 pub mod request;
 
-/// A request in, bytes to send or a job out.
+// A request in, bytes to send or a job out.
 pub mod reply;
 
-/// One request and its reply, as a state machine without a socket.
+// One request and its reply, as a state machine without a socket.
 pub mod exchange;
 
-/// Sockets, threads and time around it: listener, acceptor, queue, worker, linger.
+// Sockets, threads and time around it: listener, acceptor, queue, worker, linger.
 pub mod engine;
 
-/// What the admin listener answers.
+// What the admin listener answers.
 pub mod admin;
 
-/// Wires it all: start, run, drain.
+// Wires it all: start, run, drain.
 pub mod server;
