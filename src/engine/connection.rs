@@ -48,8 +48,8 @@ pub(super) struct Connection {
     /// Of the request, then of the reply.
     deadline: Instant,
 
-    /// Bytes thrown away while lingering.
-    lingered_bytes: u64,
+    /// Bytes thrown away while lingering; stops at the end of its range, above any bound.
+    lingered_bytes: u32,
     pub(super) wake: Wake,
     has_asked: bool,
 
@@ -58,7 +58,7 @@ pub(super) struct Connection {
 }
 
 const _: () = assert!(
-    size_of::<Connection>() <= 208,
+    size_of::<Connection>() <= 192,
     "every open connection is one"
 );
 
@@ -329,8 +329,9 @@ impl Connection {
             Ok(0) => true,
             Ok(count) => {
                 self.service.metrics.received_bytes.inc_by(count as u64);
-                self.lingered_bytes += count as u64;
-                self.lingered_bytes > self.service.linger.max_bytes
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                self.lingered_bytes = self.lingered_bytes.saturating_add(count);
+                u64::from(self.lingered_bytes) > self.service.linger.max_bytes
             }
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
