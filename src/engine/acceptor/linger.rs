@@ -11,6 +11,10 @@ use crate::engine::connection::Connection;
 use crate::engine::room::Wait;
 use crate::engine::token::Token;
 
+/// When a lingering connection is first looked at: before, hardly any peer has ended its side.
+/// Measured with 64 clients: 3.0 to 3.7 receives an exchange without this, 2.9 with it.
+const FIRST_LOOK: Duration = Duration::from_micros(500);
+
 /// How long a lingering connection is looked at each turn before the poller has it.
 const LOOKED_AT: Duration = Duration::from_millis(30);
 
@@ -27,19 +31,25 @@ impl Acceptor {
         self.lingering.push_back(token);
     }
 
-    /// Looks at those that linger, the longest first.
+    /// Looks at those that linger, the longest first. One looked at in vain goes to the end of the
+    /// line, so the line is not quite in order of time; a millisecond doesn't matter here.
     pub(super) fn linger(&mut self, now: Instant) {
         for _ in 0..self.lingering.len().min(LOOKS_PER_TURN) {
-            let Some(token) = self.lingering.pop_front() else {
+            let Some(token) = self.lingering.front().copied() else {
                 return;
             };
+            let since = self.connections[token.index()]
+                .as_ref()
+                .map_or(now, |connection| connection.lingers_since());
+            let lingered = now.saturating_duration_since(since);
+            if lingered < FIRST_LOOK {
+                return;
+            }
+            self.lingering.pop_front();
             if self.discard(token) {
                 continue;
             }
-            let since = self.connections[token.index()]
-                .as_ref()
-                .map(|connection| connection.lingers_since());
-            if since.is_some_and(|since| now.saturating_duration_since(since) >= LOOKED_AT) {
+            if lingered >= LOOKED_AT {
                 self.watch_linger(token, now);
             } else {
                 self.lingering.push_back(token);
