@@ -5,12 +5,11 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::engine::home::Home;
-use crate::engine::inbox::Outbox;
 use crate::engine::token::Token;
 use crate::reply::{Job, Made};
 
@@ -28,17 +27,18 @@ impl Maker {
         }
     }
 
-    /// Starts the thread, for at most `capacity` jobs at a time.
+    /// Starts the thread, for at most `capacity` jobs at a time. `answer` takes what came of each,
+    /// and says whether there is still someone who wants to know.
     pub(super) fn start(
         &self,
         service: &str,
         capacity: usize,
-        outbox: Outbox<Home>,
+        answer: impl Fn(Token, Box<Made>) -> bool + Send + 'static,
     ) -> io::Result<()> {
         let (jobs_tx, jobs_rx) = crossbeam_channel::bounded(capacity);
         std::thread::Builder::new()
             .name(format!("m-{service}").chars().take(15).collect())
-            .spawn(move || make(&jobs_rx, &outbox))?;
+            .spawn(move || make(&jobs_rx, answer))?;
         self.jobs
             .set(jobs_tx)
             .map_err(|_| io::Error::other("started twice"))
@@ -63,12 +63,11 @@ impl fmt::Debug for Maker {
     }
 }
 
-/// Ends when the service is gone, or the acceptor.
-fn make(jobs: &Receiver<(Token, Box<Job>)>, outbox: &Outbox<Home>) {
+/// Ends when the service is gone, or whoever wants the answers.
+fn make(jobs: &Receiver<(Token, Box<Job>)>, answer: impl Fn(Token, Box<Made>) -> bool) {
     for (token, job) in jobs {
-        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run()));
-        let made = Box::new(made.unwrap_or(Made::Failed));
-        if outbox.send(Home::Answer(token, made)).is_err() {
+        let made = catch_unwind(AssertUnwindSafe(|| job.run()));
+        if !answer(token, Box::new(made.unwrap_or(Made::Failed))) {
             return;
         }
     }

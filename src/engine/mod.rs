@@ -96,7 +96,9 @@ impl Engine {
         let (outbox, inbox) = inbox::inbox(2 * max_connections + OTHER_MESSAGES)?;
         for service in &services {
             if let Some(maker) = &service.maker {
-                maker.start(&service.exchange.service, max_connections, outbox.clone())?;
+                let outbox = outbox.clone();
+                let answer = move |token, made| outbox.send(Home::Answer(token, made)).is_ok();
+                maker.start(&service.exchange.service, max_connections, answer)?;
             }
         }
         let started = pools

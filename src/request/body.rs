@@ -1,8 +1,8 @@
 //! An HTTP body: taken from the input as it arrives, and put behind what is kept.
 
 use super::chunked::Chunk;
+use super::cursor::Cursor;
 use super::framing::more;
-use super::http::Judged;
 use super::{Fault, Progress, Request, Rules};
 
 /// How far the body of one request has come.
@@ -30,45 +30,20 @@ pub(super) enum Rest {
     Chunks(Chunk),
 }
 
-/// Where one call reads and writes in its input. `to` never overtakes `from`.
-pub(super) struct Cursor<'a> {
-    pub(super) input: &'a mut [u8],
+/// A complete head without fault.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// Its length in bytes, with the empty line.
+    pub(super) bytes: usize,
 
-    /// The next byte as the peer sent it.
-    pub(super) from: usize,
+    /// Method HEAD.
+    pub(super) is_head: bool,
 
-    /// Where the next byte of the decoded body goes.
-    to: usize,
+    /// The client waits for `100 Continue` before it sends its body.
+    pub(super) expects_continue: bool,
 
-    /// Bytes of the body taken so far, by all calls.
-    pub(super) taken: usize,
-
-    /// Else bytes are taken but not written.
-    keep: bool,
-}
-
-impl Cursor<'_> {
-    /// Takes the next byte, which is not part of the decoded body.
-    pub(super) fn next(&mut self) -> Option<u8> {
-        let byte = self.input.get(self.from).copied()?;
-        self.from += 1;
-        Some(byte)
-    }
-
-    /// Takes up to `count` bytes of body, as many as are there; returns how many.
-    pub(super) fn take(&mut self, count: usize) -> usize {
-        let count = count.min(self.input.len() - self.from);
-        let end = self.from + count;
-        if self.keep {
-            if self.from != self.to {
-                self.input.copy_within(self.from..end, self.to);
-            }
-            self.to += count;
-        }
-        self.from = end;
-        self.taken += count;
-        count
-    }
+    /// What follows.
+    pub(super) rest: Rest,
 }
 
 impl Body {

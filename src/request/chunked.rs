@@ -9,7 +9,7 @@
 //!
 //! Source: RFC 9112 section 7.1.
 
-use super::body::Cursor;
+use super::cursor::Cursor;
 use super::{Fault, Rules};
 
 /// Longest size in hexadecimal digits: what 64 bits hold.

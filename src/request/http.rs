@@ -8,7 +8,7 @@
 
 use memchr::memchr;
 
-use super::body::Rest;
+use super::body::{Judged, Rest};
 use super::chunked::Chunk;
 use super::head::{header_room, split_target};
 use super::{Fault, Rules};
@@ -27,22 +27,6 @@ pub(super) struct Scan {
 
     /// Its method is HEAD.
     pub(super) is_head: bool,
-}
-
-/// A complete head without fault.
-#[derive(Debug)]
-pub(super) struct Judged {
-    /// Its length in bytes, with the empty line.
-    pub(super) bytes: usize,
-
-    /// Method HEAD.
-    pub(super) is_head: bool,
-
-    /// The client waits for `100 Continue` before it sends its body.
-    pub(super) expects_continue: bool,
-
-    /// What follows.
-    pub(super) rest: Rest,
 }
 
 impl Scan {

@@ -10,6 +10,7 @@
 //! http.rs      finds and judges an HTTP head
 //! body.rs      takes an HTTP body of known length
 //! chunked.rs   takes a chunked one
+//! cursor.rs    where both read and write
 //! head.rs      a look at a complete head, for replies that use it
 //! fault.rs     what can be wrong with a request
 //! ```
@@ -23,6 +24,7 @@
 
 mod body;
 mod chunked;
+mod cursor;
 mod fault;
 mod framing;
 mod head;
