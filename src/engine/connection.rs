@@ -161,6 +161,9 @@ impl Connection {
     /// Closes the socket, whatever the state.
     pub(super) fn close(&mut self) {
         self.transport = None;
+        if let Some(job) = self.exchange.take_unfinished() {
+            self.service.discard(job);
+        }
     }
 
     /// Ends it without a word.
@@ -212,6 +215,8 @@ impl Connection {
                     self.exchange.begin(cx);
                 }
             }
+            // Ready is no excuse: who always is would never be late.
+            Wake::Ready if now >= self.deadline => self.exchange.expired(cx),
             Wake::Ready => {}
             Wake::Answered => {
                 let made = self.answer.take().map_or(Made::Failed, |made| *made);

@@ -18,8 +18,8 @@ pub(super) enum Home {
     Lingers(Box<Connection>),
     /// The socket is closed.
     Closed(Box<Connection>),
-    /// A reply that came later.
-    Answer(Token, Box<Made>),
+    /// A reply that came later, made for the service of this number.
+    Answer(usize, Token, Box<Made>),
     /// From whoever runs the server.
     Order(Order),
 }

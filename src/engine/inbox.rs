@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::EventfdFlags;
@@ -89,6 +90,11 @@ impl<T> Inbox<T> {
     pub(super) fn hush(&self) {
         // EAGAIN: it was silent.
         let _read = rustix::io::read(&self.bell.1, &mut [0; 8]);
+    }
+
+    /// The next message, waiting for it at most so long.
+    pub(super) fn next_within(&self, timeout: Duration) -> Option<T> {
+        self.rx.recv_timeout(timeout).ok()
     }
 
     /// The next message, if there is one.

@@ -7,7 +7,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -55,6 +56,9 @@ pub struct ListenerOptions {
 pub struct Listener {
     fd: OwnedFd,
     addr: ListenAddr,
+
+    /// Of a unix socket: device and inode of the path we have made.
+    made: Option<(u64, u64)>,
 }
 
 /// What came of one accept(2).
@@ -87,11 +91,14 @@ impl Listener {
         };
         // std's TcpListener passes 128: a thirtieth of what the kernel gives.
         net::listen(&fd, i32::from(options.backlog))?;
-        let addr = match addr {
-            ListenAddr::Tcp(_) => ListenAddr::Tcp(SocketAddr::try_from(net::getsockname(&fd)?)?),
-            ListenAddr::Unix(path) => ListenAddr::Unix(path.clone()),
+        let (addr, made) = match addr {
+            ListenAddr::Tcp(_) => {
+                let bound = SocketAddr::try_from(net::getsockname(&fd)?)?;
+                (ListenAddr::Tcp(bound), None)
+            }
+            ListenAddr::Unix(path) => (ListenAddr::Unix(path.clone()), Some(identity(path)?)),
         };
-        Ok(Self { fd, addr })
+        Ok(Self { fd, addr, made })
     }
 
     /// Where it listens; port 0 has become a real one.
@@ -141,7 +148,11 @@ impl Listener {
     pub(super) fn stop_newcomers(&self) -> io::Result<()> {
         match &self.addr {
             ListenAddr::Tcp(_) => socket2::SockRef::from(&self.fd).attach_filter(&drop_pure_syn()),
-            ListenAddr::Unix(path) => std::fs::remove_file(path),
+            // A successor may have put its own there.
+            ListenAddr::Unix(path) if identity(path).ok() == self.made => {
+                std::fs::remove_file(path)
+            }
+            ListenAddr::Unix(_) => Ok(()),
         }
     }
 }
@@ -187,7 +198,7 @@ fn bind_tcp(addr: SocketAddr, options: &ListenerOptions) -> io::Result<OwnedFd> 
 }
 
 /// A socket's path outlives its process: one that nobody listens on anymore is replaced.
-fn bind_unix(path: &std::path::Path) -> io::Result<OwnedFd> {
+fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = || net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
     let addr = SocketAddrUnix::new(path)?;
@@ -196,13 +207,23 @@ fn bind_unix(path: &std::path::Path) -> io::Result<OwnedFd> {
         Err(Errno::ADDRINUSE) => {}
         bound => return Ok(bound.map(|()| fd)?),
     }
-    // ECONNREFUSED is what a path without a listener says; anything else is somebody's.
+    // connect(2) says the same of a file that is no socket: that one is not ours to remove.
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        let message = "there is a file that is no socket";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+    }
+    // ECONNREFUSED is what a socket without a listener says; anything else is somebody's.
     if net::connect(socket()?, &addr) != Err(Errno::CONNREFUSED) {
         return Err(Errno::ADDRINUSE.into());
     }
     std::fs::remove_file(path)?;
     net::bind(&fd, &addr)?;
     Ok(fd)
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// The kernel counts these in whole seconds, from 1 to 32767 (tcp(7)).
@@ -318,6 +339,31 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(first);
         Listener::bind(&addr, &OPTIONS).expect("the stale one is replaced");
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("precious");
+        std::fs::write(&path, "data").expect("written");
+        let error =
+            Listener::bind(&ListenAddr::Unix(path.clone()), &OPTIONS).expect_err("no socket");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).expect("still there"), b"data");
+    }
+
+    #[test]
+    fn the_path_of_a_successor_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let addr = ListenAddr::Unix(path.clone());
+        let old = Listener::bind(&addr, &OPTIONS).expect("bound");
+        std::fs::remove_file(&path).expect("removed");
+        let successor = Listener::bind(&addr, &OPTIONS).expect("bound");
+        old.stop_newcomers().expect("stopped");
+        assert!(path.exists(), "the successor's path is gone");
+        successor.stop_newcomers().expect("stopped");
+        assert!(!path.exists(), "our own path is still there");
     }
 
     #[test]

@@ -15,7 +15,16 @@ use crate::reply::{Job, Made};
 
 /// Where one service's jobs go.
 pub struct Maker {
-    jobs: OnceLock<Sender<(Token, Box<Job>)>>,
+    work: OnceLock<Sender<Work>>,
+}
+
+/// What a maker's thread has to do.
+enum Work {
+    /// Run a job for somebody.
+    Run(Token, Box<Job>),
+
+    /// Drop a job nobody wants anymore: it may hold a file open, whose closing can hang too.
+    Discard(Box<Job>),
 }
 
 impl Maker {
@@ -23,7 +32,7 @@ impl Maker {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            jobs: OnceLock::new(),
+            work: OnceLock::new(),
         }
     }
 
@@ -35,19 +44,28 @@ impl Maker {
         capacity: usize,
         answer: impl Fn(Token, Box<Made>) -> bool + Send + 'static,
     ) -> io::Result<()> {
-        let (jobs_tx, jobs_rx) = crossbeam_channel::bounded(capacity);
+        let (work_tx, work_rx) = crossbeam_channel::bounded(capacity);
         std::thread::Builder::new()
             .name(format!("m-{service}").chars().take(15).collect())
-            .spawn(move || make(&jobs_rx, answer))?;
-        self.jobs
-            .set(jobs_tx)
+            .spawn(move || make(&work_rx, answer))?;
+        self.work
+            .set(work_tx)
             .map_err(|_| io::Error::other("started twice"))
     }
 
-    /// Hands a job over; the answer comes home. Gives it back as failed when there are too many.
+    /// Hands a job over; the answer comes home. There may be too many: then it has failed.
     pub(super) fn submit(&self, token: Token, job: Box<Job>) -> Result<(), Made> {
-        let jobs = self.jobs.get().ok_or(Made::Failed)?;
-        jobs.try_send((token, job)).map_err(|_| Made::Failed)
+        let work = self.work.get().ok_or(Made::Failed)?;
+        work.try_send(Work::Run(token, job))
+            .map_err(|_| Made::Failed)
+    }
+
+    /// Takes a job that nobody wants anymore.
+    pub(super) fn discard(&self, job: Box<Job>) {
+        if let Some(work) = self.work.get() {
+            // Full: dropped here, where its file may keep us waiting, rather than never.
+            let _sent = work.try_send(Work::Discard(job));
+        }
     }
 }
 
@@ -64,8 +82,15 @@ impl fmt::Debug for Maker {
 }
 
 /// Ends when the service is gone, or whoever wants the answers.
-fn make(jobs: &Receiver<(Token, Box<Job>)>, answer: impl Fn(Token, Box<Made>) -> bool) {
-    for (token, job) in jobs {
+fn make(work: &Receiver<Work>, answer: impl Fn(Token, Box<Made>) -> bool) {
+    for work in work {
+        let (token, job) = match work {
+            Work::Run(token, job) => (token, job),
+            Work::Discard(job) => {
+                drop(job);
+                continue;
+            }
+        };
         let made = catch_unwind(AssertUnwindSafe(|| job.run()));
         if !answer(token, Box::new(made.unwrap_or(Made::Failed))) {
             return;

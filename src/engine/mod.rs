@@ -94,10 +94,11 @@ impl Engine {
             max_turned_away,
         } = options;
         let (outbox, inbox) = inbox::inbox(2 * max_connections + OTHER_MESSAGES)?;
-        for service in &services {
+        for (number, service) in services.iter().enumerate() {
             if let Some(maker) = &service.maker {
                 let outbox = outbox.clone();
-                let answer = move |token, made| outbox.send(Home::Answer(token, made)).is_ok();
+                let answer =
+                    move |token, made| outbox.send(Home::Answer(number, token, made)).is_ok();
                 maker.start(&service.exchange.service, max_connections, answer)?;
             }
         }

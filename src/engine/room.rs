@@ -32,7 +32,7 @@ impl Wait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reason {
-    /// The queue has its capacity of new connections.
+    /// The queue is full.
     QueueFull,
     /// It has waited in the queue for too long.
     QueueWait,
@@ -115,7 +115,7 @@ impl Room {
 
     /// Lets a connection in that was accepted at `now`, if the limits allow. It is at work then.
     ///
-    /// `queued` new ones are in the queue before it, of `queue_capacity`.
+    /// `queued` are in the queue before it; from `queue_capacity` on nobody new is let in.
     pub(super) fn admit(
         &mut self,
         now: Instant,
@@ -171,6 +171,12 @@ impl Room {
             self.slots[token.index()].deadline = Some(deadline);
             self.set_deadline(token.index());
         }
+    }
+
+    /// Whether a connection waits until a certain time.
+    pub(super) fn has_deadline(&self, token: Token) -> bool {
+        let slot = self.slots.get(token.index());
+        self.state(token).is_some() && slot.is_some_and(|slot| slot.deadline.is_some())
     }
 
     /// What a connection waits for; `None` if it doesn't, or is gone.

@@ -8,6 +8,7 @@ use crate::engine::maker::Maker;
 use crate::exchange::Options;
 use crate::metrics::ServiceMetrics;
 use crate::peer::Peer;
+use crate::reply::Job;
 
 /// One service: what its connections have in common.
 #[derive(Debug)]
@@ -71,6 +72,15 @@ pub struct Access {
 
     /// Beats `allow`.
     pub deny: Vec<IpNet>,
+}
+
+impl Service {
+    /// Takes a job that nobody wants anymore.
+    pub(super) fn discard(&self, job: Box<Job>) {
+        if let Some(maker) = &self.maker {
+            maker.discard(job);
+        }
+    }
 }
 
 impl Access {

@@ -30,7 +30,7 @@ pub struct PoolOptions {
     /// Workers.
     pub threads: usize,
 
-    /// New connections that the queue takes; more are answered busy.
+    /// Connections in the queue from which on new ones are answered busy.
     pub queue_capacity: usize,
 
     /// How long a new connection may wait in the queue before it is answered busy.
@@ -41,6 +41,9 @@ pub struct PoolOptions {
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) queue: Sender<Box<Connection>>,
+
+    /// What is in the queue, when nobody is to be served anymore.
+    pub(super) unserved: Receiver<Box<Connection>>,
     pub(super) queue_capacity: usize,
 }
 
@@ -73,7 +76,7 @@ pub(super) fn start(
         .thread_name(move |index| thread_name(&name, index))
         .build()?;
     let worker = Worker {
-        queue: queue_rx,
+        queue: queue_rx.clone(),
         outbox: outbox.clone(),
         max_wait: options.max_wait,
         metrics: pool_metrics,
@@ -85,6 +88,7 @@ pub(super) fn start(
     Ok((
         Pool {
             queue: queue_tx,
+            unserved: queue_rx.clone(),
             queue_capacity: options.queue_capacity,
         },
         ended_rx,

@@ -26,8 +26,11 @@ impl Exchange {
                 if keep > 0 {
                     *kept = cx.buffers.take();
                     kept.extend_from_slice(&bytes[..keep]);
+                    keep_only(kept, keep);
                 }
-                *interim_left = interim_bytes(interim, *interim_left);
+                if interim {
+                    *interim_left = INTERIM_BYTES;
+                }
                 return;
             }
             self.is_head = reader.is_head();
@@ -36,8 +39,10 @@ impl Exchange {
         kept.extend_from_slice(bytes);
         let progress = reader.advance(rules, kept);
         if let Progress::More { keep, interim } = progress {
-            kept.truncate(keep);
-            *interim_left = interim_bytes(interim, *interim_left);
+            keep_only(kept, keep);
+            if interim {
+                *interim_left = INTERIM_BYTES;
+            }
             return;
         }
         self.is_head = reader.is_head();
@@ -74,11 +79,11 @@ impl Exchange {
             }
             Begun::Later(job) => {
                 put_back(output, cx.buffers);
-                self.state = State::Making { job: Some(job) };
+                self.replace(State::Making { job: Some(job) }, cx.buffers);
             }
             Begun::Failed => {
                 put_back(output, cx.buffers);
-                self.give_up(Outcome::Failed, cx);
+                self.fail(Outcome::Failed, Some(&cx.options.replies.failed), cx);
             }
         }
     }
@@ -102,23 +107,40 @@ impl Exchange {
         self.write_page(&page, outcome, cx);
     }
 
-    /// Says that there will be no reply, if none has begun.
-    pub(super) fn give_up(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
-        if self.has_replied_partly || matches!(self.state, State::Finished { .. }) {
-            return self.finish(outcome, Close::Abort, cx);
+    /// Ends an exchange that can't go on: with `page`, if there is one and nothing was sent yet. A
+    /// fault that was found before stays the outcome.
+    pub(super) fn fail(&mut self, outcome: Outcome, page: Option<&Page>, cx: &mut Context<'_>) {
+        if matches!(self.state, State::Finished { .. }) {
+            return;
         }
-        let replies = &cx.options.replies;
-        let page = match outcome {
-            Outcome::Busy => &replies.busy,
-            Outcome::Denied => &replies.denied,
-            Outcome::TimedOut => &replies.timed_out,
-            _ => &replies.failed,
+        let has_failed_before = self.outcome != Outcome::Replied;
+        let outcome = if has_failed_before {
+            self.outcome
+        } else {
+            outcome
         };
-        self.write_page(page, outcome, cx);
+        match page {
+            _ if self.is_cut() => self.finish(outcome, Close::Abort, cx),
+            Some(page) if !has_failed_before => self.write_page(page, outcome, cx),
+            _ => self.finish(outcome, Close::Plain, cx),
+        }
+    }
+
+    /// Whether ending here would leave the peer with a part of something.
+    fn is_cut(&self) -> bool {
+        let is_between = match &self.state {
+            State::Reading { interim_left, .. } => (1..INTERIM_BYTES).contains(interim_left),
+            State::Writing { more, .. } => more.is_some(),
+            State::Making { .. } | State::Finished { .. } => false,
+        };
+        self.has_sent || is_between
     }
 
     pub(super) fn write_page(&mut self, page: &Page, outcome: Outcome, cx: &mut Context<'_>) {
         self.outcome = outcome;
+        if let State::Reading { reader, .. } = &self.state {
+            self.is_head = reader.is_head();
+        }
         let mut output = Output::new(cx.buffers.take());
         page.write(cx.calendar, self.is_head, &mut output);
         self.reply_bytes += output.total_bytes() as u64;
@@ -130,7 +152,7 @@ impl Exchange {
             // An empty reply, or an empty file.
             self.all_sent(output, more, cx);
         } else {
-            self.replace(State::Writing { output, more }, cx);
+            self.replace(State::Writing { output, more }, cx.buffers);
         }
     }
 
@@ -147,38 +169,51 @@ impl Exchange {
                 if let Some(body) = body {
                     job.reuse(body);
                 }
-                self.replace(State::Making { job: Some(job) }, cx);
+                self.replace(State::Making { job: Some(job) }, cx.buffers);
             }
-            None => self.replace(
-                State::Finished {
-                    close: Close::Linger,
-                },
-                cx,
-            ),
+            None => self.finish(self.outcome, Close::Linger, cx),
         }
     }
 
     pub(super) fn finish(&mut self, outcome: Outcome, close: Close, cx: &mut Context<'_>) {
         self.outcome = outcome;
-        self.replace(State::Finished { close }, cx);
+        let unfinished = None;
+        self.replace(State::Finished { close, unfinished }, cx.buffers);
     }
 
-    /// Goes to another state; the buffers of the one before are for others now.
-    pub(super) fn replace(&mut self, state: State, cx: &mut Context<'_>) {
-        match std::mem::replace(&mut self.state, state) {
-            State::Reading { kept, .. } => cx.buffers.put(kept),
-            State::Writing { output, .. } => put_back(output, cx.buffers),
-            State::Making { .. } | State::Finished { .. } => {}
+    /// Goes to another state. The buffers of the one before are for others now; an end keeps the
+    /// job that was left.
+    pub(super) fn replace(&mut self, state: State, buffers: &mut Buffers) {
+        let left = match std::mem::replace(&mut self.state, state) {
+            State::Reading { kept, .. } => {
+                buffers.put(kept);
+                None
+            }
+            State::Writing { output, more } => {
+                put_back(output, buffers);
+                more
+            }
+            State::Making { job } => job,
+            State::Finished { unfinished, .. } => unfinished,
+        };
+        if let State::Finished { unfinished, .. } = &mut self.state {
+            *unfinished = left;
         }
     }
 }
 
-fn interim_bytes(interim: bool, left: u8) -> u8 {
-    const { assert!(CONTINUE.len() <= u8::MAX as usize) };
-    if interim {
-        u8::try_from(CONTINUE.len()).unwrap_or(left)
-    } else {
-        left
+/// [`CONTINUE`]'s length.
+#[allow(clippy::cast_possible_truncation, reason = "25")]
+const INTERIM_BYTES: u8 = CONTINUE.len() as u8;
+
+/// A request that waits keeps no more than this beside the bytes it needs.
+const SLACK_BYTES: usize = 1024;
+
+/// Keeps the first `keep` bytes, and gives back memory that a larger read has left.
+fn keep_only(kept: &mut Vec<u8>, keep: usize) {
+    kept.truncate(keep);
+    if kept.capacity() > keep + SLACK_BYTES {
+        kept.shrink_to(keep);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Buffers to be used again, so that an exchange allocates nothing once the server is warm.
+//! Buffers to be used again, so that an exchange allocates nothing once the server is warm: not
+//! for a constant reply, nor for an echo of a small request.
 
 /// One worker's spare buffers.
 #[derive(Debug)]
@@ -9,16 +10,14 @@ pub struct Buffers {
 /// Spare buffers kept: more than one worker has in hand at once, few enough to forget about.
 const SPARE_MAX: usize = 64;
 
-/// Bytes of a buffer worth keeping; one that had to grow for a rare large request goes.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a buffer worth keeping. Few, since the next one to use it may wait with one byte in it.
+const SPARE_BYTES_MAX: usize = 4 * 1024;
 
 impl Buffers {
     /// None spare yet.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            spare: Vec::with_capacity(SPARE_MAX),
-        }
+        Self { spare: Vec::new() }
     }
 
     /// An empty buffer.

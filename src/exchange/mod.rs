@@ -9,7 +9,7 @@
 //!    │            request complete,  ▲ │ part of a larger reply │              ▲
 //!    │            reply at hand      │ └────────────────────────┘              │
 //!    └───────────────────────────────┼──────────▶ Writing ─────────────────────┤
-//!         expired, shed, denied, a fault: the page for it, or nothing ─────────┘
+//!              expired, shed, a fault: the page for it, or nothing ────────────┘
 //! ```
 
 mod answer;
@@ -92,7 +92,7 @@ pub enum Close {
     /// design's notes: a plain close with unread input destroys the reply.
     Linger,
 
-    /// Just close: nothing was sent.
+    /// Just close: nothing of a reply was sent.
     Plain,
 
     /// Reset: the peer must not take a part of a reply for the whole.
@@ -108,7 +108,9 @@ pub struct Exchange {
     /// Of the reply, as far as known and not yet asked for by [`Self::take_reply_bytes`].
     reply_bytes: u64,
     heard: Heard,
-    has_replied_partly: bool,
+
+    /// Some of the reply, or of a page instead of it, was sent.
+    has_sent: bool,
 
     /// The HTTP method is HEAD.
     is_head: bool,
@@ -143,6 +145,8 @@ enum State {
     },
     Finished {
         close: Close,
+        /// Would have made the next part.
+        unfinished: Option<Box<Job>>,
     },
 }
 
@@ -162,7 +166,7 @@ impl Exchange {
             outcome: Outcome::Replied,
             reply_bytes: 0,
             heard: Heard::Nothing,
-            has_replied_partly: false,
+            has_sent: false,
             is_head: false,
         }
     }
@@ -176,7 +180,7 @@ impl Exchange {
             } => Step::Receive,
             State::Reading { .. } | State::Writing { .. } => Step::Send,
             State::Making { .. } => Step::Make,
-            State::Finished { close } => Step::Finish(*close),
+            State::Finished { close, .. } => Step::Finish(*close),
         }
     }
 
@@ -236,6 +240,15 @@ impl Exchange {
         }
     }
 
+    /// The job that was left when the exchange ended early. It may hold a file open whose closing
+    /// can hang, so it is not to be dropped by just anyone.
+    pub fn take_unfinished(&mut self) -> Option<Box<Job>> {
+        match &mut self.state {
+            State::Finished { unfinished, .. } => unfinished.take(),
+            _ => None,
+        }
+    }
+
     /// Starts: a service that reads nothing replies at once.
     pub fn begin(&mut self, cx: &mut Context<'_>) {
         if matches!(cx.options.rules.framing, Framing::Nothing) {
@@ -269,13 +282,13 @@ impl Exchange {
 
     /// The connection is broken: reset, or the peer has left while the reply was being made.
     pub fn broken(&mut self, cx: &mut Context<'_>) {
-        let outcome = match (&self.state, self.outcome) {
-            (State::Finished { .. }, _) => return,
-            (State::Reading { .. }, _) if !self.has_received() => Outcome::NoRequest,
-            (_, Outcome::Replied) => Outcome::PeerClosed,
-            (_, fixed) => fixed,
+        let has_asked = !self.is_reading() || self.has_received();
+        let outcome = if has_asked {
+            Outcome::PeerClosed
+        } else {
+            Outcome::NoRequest
         };
-        self.finish(outcome, Close::Plain, cx);
+        self.fail(outcome, None, cx);
     }
 
     /// The kernel has taken `count` bytes of what was left.
@@ -286,7 +299,7 @@ impl Exchange {
                 *interim_left = interim_left.saturating_sub(count);
             }
             State::Writing { output, more } => {
-                self.has_replied_partly |= count > 0;
+                self.has_sent |= count > 0;
                 output.sent(count);
                 if output.is_sent() {
                     let output = std::mem::take(output);
@@ -300,7 +313,7 @@ impl Exchange {
 
     /// The job has been run. Ignored when nobody waits for it anymore.
     pub fn answered(&mut self, made: Made, cx: &mut Context<'_>) {
-        if !matches!(self.state, State::Making { .. }) {
+        if !matches!(self.state, State::Making { job: None }) {
             return;
         }
         match made {
@@ -315,38 +328,44 @@ impl Exchange {
                 reply.write_part(total_bytes, bytes, cx.calendar, &mut output);
                 self.write(output, more, cx);
             }
-            Made::Failed => self.give_up(Outcome::Failed, cx),
+            Made::Failed => self.fail(Outcome::Failed, Some(&cx.options.replies.failed), cx),
         }
     }
 
     /// The deadline of the request, or of the reply, has passed.
     pub fn expired(&mut self, cx: &mut Context<'_>) {
+        let replies = &cx.options.replies;
         match &self.state {
-            // A page for a peer that never spoke would answer a request it makes later.
-            State::Reading { .. } if cx.options.replies.is_http && !self.has_received() => {
-                self.finish(Outcome::TimedOut, Close::Plain, cx);
+            // A peer that never spoke would take a page for the answer to what it says next.
+            State::Reading { .. } if replies.is_http && !self.has_received() => {
+                self.fail(Outcome::TimedOut, None, cx);
             }
-            State::Reading { .. } if cx.options.replies.is_http => {
+            State::Reading { .. } if replies.is_http => {
                 let page = Page::new(b"the request took too long\n", Some(&HttpOptions::of(408)));
-                self.write_page(&page, Outcome::TimedOut, cx);
+                self.fail(Outcome::TimedOut, Some(&page), cx);
             }
-            State::Reading { .. } | State::Making { .. } => self.give_up(Outcome::TimedOut, cx),
-            State::Writing { .. } => self.finish(Outcome::TimedOut, Close::Abort, cx),
-            State::Finished { .. } => {}
+            State::Reading { .. } | State::Making { .. } => {
+                self.fail(Outcome::TimedOut, Some(&replies.timed_out), cx);
+            }
+            State::Writing { .. } | State::Finished { .. } => {
+                self.fail(Outcome::TimedOut, None, cx);
+            }
         }
     }
 
     /// There is no room: the busy reply, if no other has begun.
     pub fn shed(&mut self, cx: &mut Context<'_>) {
-        self.give_up(Outcome::Busy, cx);
+        self.fail(Outcome::Busy, Some(&cx.options.replies.busy), cx);
     }
 
     /// Ends without a word, whatever the state: abandoned, or panicked.
     pub fn abort(&mut self, outcome: Outcome) {
         self.outcome = outcome;
-        self.state = State::Finished {
+        let finished = State::Finished {
             close: Close::Abort,
+            unfinished: None,
         };
+        self.replace(finished, &mut Buffers::default());
     }
 }
 
@@ -360,3 +379,6 @@ const _: () = assert!(
     size_of::<Exchange>() <= 96,
     "every open connection holds one"
 );
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,7 @@ const FAMILIES: [Family; 5] = [
     },
     Family {
         name: "replyd_queue_capacity",
-        help: "New connections that the queue takes before they are answered busy.",
+        help: "Connections in the queue from which on new ones are answered busy.",
         kind: MetricType::GAUGE,
         read: |pool| number(pool.queue_capacity),
     },

@@ -152,7 +152,7 @@ mod tests {
         let path = folder.path().join("file");
         let bound = usize::try_from(PART_BYTES).expect("small");
         for size in [0, 1, bound, bound + 1, 3 * bound] {
-            let content: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
+            let content: Vec<u8> = (0..=250).cycle().take(size).collect();
             std::fs::write(&path, &content).expect("written");
             assert!(
                 read_all(&path) == Some((size as u64, content)),

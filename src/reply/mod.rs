@@ -214,12 +214,13 @@ impl Reply {
                     asked.request.len() as u64,
                     output,
                 );
-                if !asked.is_head {
+                if sends_body(http.as_ref(), asked) {
                     output.own().extend_from_slice(asked.request);
                 }
             }
-            Self::File { path, .. } => {
-                return Begun::Later(Box::new(Job::File(FileJob::new(path, asked.is_head))));
+            Self::File { path, http } => {
+                let head_only = !sends_body(http.as_ref(), asked);
+                return Begun::Later(Box::new(Job::File(FileJob::new(path, head_only))));
             }
             Self::Built(built) => {
                 let BuiltReply { http, body } = built.build(asked);
@@ -252,7 +253,12 @@ fn write_head(http: Option<&HttpHead>, calendar: &Calendar, length: u64, output:
 
 fn write_whole(http: Option<&HttpHead>, asked: &Asked<'_>, body: Vec<u8>, output: &mut Output) {
     write_head(http, asked.calendar, body.len() as u64, output);
-    if !asked.is_head && http.is_none_or(HttpHead::has_body) {
+    if sends_body(http, asked) {
         output.set_body(body);
     }
+}
+
+/// Not for HEAD, nor with a status that has no content.
+fn sends_body(http: Option<&HttpHead>, asked: &Asked<'_>) -> bool {
+    !asked.is_head && http.is_none_or(HttpHead::has_body)
 }

@@ -36,6 +36,17 @@ const TURNED_AWAY_TIME: Duration = Duration::from_secs(1);
 /// How many of them are looked at in one turn.
 const TURNED_AWAY_PER_TURN: usize = 32;
 
+/// How a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Batch {
+    /// There may be more.
+    Full,
+    /// There is no more.
+    Last,
+    /// An error that would only come again.
+    Paused,
+}
+
 /// A listener in the acceptor's hands.
 #[derive(Debug)]
 pub(super) struct Listening {
@@ -90,6 +101,12 @@ impl Listening {
     }
 }
 
+impl Listening {
+    pub(super) fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
+    }
+}
+
 impl TurnedAway {
     pub(super) fn new(max: usize) -> Self {
         Self {
@@ -127,6 +144,9 @@ impl Acceptor {
 
     /// A batch from each listener that is ready, beginning with another one each turn.
     pub(super) fn accept(&mut self, now: Instant) -> io::Result<()> {
+        if self.is_closing() {
+            self.accept_last(now)?;
+        }
         let count = self.listeners.len();
         for offset in 0..count {
             let number = (self.first_listener + offset) % count;
@@ -134,27 +154,21 @@ impl Acceptor {
             let listening = &mut self.listeners[number];
             if std::mem::take(&mut listening.is_ready) {
                 let batch = listening.batch;
-                let accepted = self.accept_batch(number, batch, now)?;
-                let is_full = accepted == batch;
-                self.listeners[number].batch = if is_full {
-                    (2 * batch).min(BATCH_MAX)
-                } else {
-                    1
+                let ended = self.accept_batch(number, batch, now)?;
+                self.listeners[number].batch = match ended {
+                    Batch::Full => (2 * batch).min(BATCH_MAX),
+                    Batch::Last | Batch::Paused => 1,
                 };
             } else {
                 listening.batch = 1;
             }
         }
-        self.first_listener = if count == 0 {
-            0
-        } else {
-            (self.first_listener + 1) % count
-        };
+        self.first_listener = (self.first_listener + 1) % count.max(1);
         self.dismiss(now);
         Ok(())
     }
 
-    /// How many were accepted, up to `batch`.
+    /// Accepts up to `batch`.
     ///
     /// # Errors
     /// * the listener is broken
@@ -163,8 +177,8 @@ impl Acceptor {
         number: usize,
         batch: usize,
         now: Instant,
-    ) -> io::Result<usize> {
-        for accepted in 0..batch {
+    ) -> io::Result<Batch> {
+        for _ in 0..batch {
             let listening = &mut self.listeners[number];
             let error = match listening.listener.accept() {
                 Accepted::Connection(socket, peer) => {
@@ -172,7 +186,7 @@ impl Acceptor {
                     self.arrive(number, socket, peer, now);
                     continue;
                 }
-                Accepted::Nothing => return Ok(accepted),
+                Accepted::Nothing => return Ok(Batch::Last),
                 Accepted::Gone(error) if listening.errors_in_a_row < ERRORS_IN_A_ROW_MAX => {
                     listening.errors_in_a_row += 1;
                     error
@@ -180,7 +194,7 @@ impl Acceptor {
                 Accepted::Gone(error) | Accepted::Exhausted(error) => {
                     self.pause(number, now)?;
                     self.count_error(number, error);
-                    return Ok(accepted);
+                    return Ok(Batch::Paused);
                 }
                 Accepted::Broken(error) => {
                     self.count_error(number, error);
@@ -192,7 +206,7 @@ impl Acceptor {
             };
             self.count_error(number, error);
         }
-        Ok(batch)
+        Ok(Batch::Full)
     }
 
     fn count_error(&self, number: usize, error: rustix::io::Errno) {
@@ -255,14 +269,18 @@ impl Acceptor {
         };
         let mut output = Output::new(std::mem::take(&mut self.turned_away.buffer));
         page.write(&self.calendar, false, &mut output);
-        // What the kernel doesn't take of so little is for a peer that is gone or floods us.
         if !output.is_sent()
             && let Ok(count) = transport.send(output.left(), true)
         {
             service.metrics.sent_bytes.inc_by(count as u64);
+            output.sent(count);
         }
+        let is_sent = output.is_sent();
         self.turned_away.buffer = output.into_buffers().0;
-        if transport.end().is_ok() {
+        if !is_sent {
+            // What the kernel doesn't take of so little is for a peer that is gone, or floods us.
+            transport.reset_on_close();
+        } else if transport.end().is_ok() {
             let TurnedAway {
                 max, connections, ..
             } = &mut self.turned_away;

@@ -22,11 +22,11 @@ const LOOKED_AT: Duration = Duration::from_millis(30);
 const LOOKS_PER_TURN: usize = 64;
 
 impl Acceptor {
-    /// The reply is out. It is looked at from the next turn on: at this moment it hardly ever is
-    /// over.
+    /// The reply is out. It is looked at a little later: at this moment it hardly ever is over.
     pub(super) fn linger_from_now(&mut self, connection: Box<Connection>) {
         let token = connection.token;
-        self.room.wait(token, Wait::Linger, true, None);
+        let was_working = self.room.wait(token, Wait::Linger, true, None);
+        debug_assert!(was_working, "a connection has come home twice");
         self.keep(connection);
         self.lingering.push_back(token);
     }
@@ -38,10 +38,10 @@ impl Acceptor {
             let Some(token) = self.lingering.front().copied() else {
                 return;
             };
-            let since = self.connections[token.index()]
-                .as_ref()
-                .map_or(now, |connection| connection.lingers_since());
-            let lingered = now.saturating_duration_since(since);
+            let Some(lingered) = self.lingers_in_line(token, now) else {
+                self.lingering.pop_front();
+                continue;
+            };
             if lingered < FIRST_LOOK {
                 return;
             }
@@ -57,19 +57,29 @@ impl Acceptor {
         }
     }
 
-    /// The poller says that something came from a peer that is lingered for.
+    /// The poller says that something came from a peer that is lingered for. If it is still in
+    /// line (the poller has been watching since an earlier wait), it is the poller's from here.
     pub(super) fn linger_on(&mut self, token: Token, now: Instant) {
         if !self.discard(token) {
             self.watch_linger(token, now);
         }
     }
 
+    /// How long it has lingered; `None` for one that is closed, or that the poller has.
+    fn lingers_in_line(&mut self, token: Token, now: Instant) -> Option<Duration> {
+        if self.room.waits_for(token) != Some(Wait::Linger) || self.room.has_deadline(token) {
+            return None;
+        }
+        let connection = self.waiting(token)?;
+        Some(now.saturating_duration_since(connection.lingers_since()))
+    }
+
     /// Throws away what is there. Whether the connection is closed now.
     fn discard(&mut self, token: Token) -> bool {
-        let Some(connection) = &mut self.connections[token.index()] else {
-            return true;
-        };
-        let is_over = connection.discard(&mut self.scratch);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let connection = self.waiting(token);
+        let is_over = connection.is_none_or(|connection| connection.discard(&mut scratch));
+        self.scratch = scratch;
         if is_over {
             self.close(token);
         }
@@ -77,7 +87,7 @@ impl Acceptor {
     }
 
     fn watch_linger(&mut self, token: Token, now: Instant) {
-        let Some(mut connection) = self.connections[token.index()].take() else {
+        let Some(mut connection) = self.take(token) else {
             return;
         };
         let deadline = connection.linger_deadline(now);

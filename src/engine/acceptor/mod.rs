@@ -195,8 +195,8 @@ impl Acceptor {
                 Home::Waits(connection, wait) => self.wait(connection, wait, now),
                 Home::Again(connection) => self.enqueue(connection, Wake::Ready, now),
                 Home::Lingers(connection) => self.linger_from_now(connection),
-                Home::Closed(connection) => self.closed(connection),
-                Home::Answer(token, made) => self.answer(token, made, now),
+                Home::Closed(connection) => self.count_closed(connection),
+                Home::Answer(service, token, made) => self.answer(service, token, made, now),
                 Home::Order(order) => self.obey(order, now),
             }
         }
@@ -205,7 +205,7 @@ impl Acceptor {
     fn obey(&mut self, order: Order, now: Instant) {
         match order {
             Order::StopNewcomers => self.stop_newcomers(now),
-            Order::Drain { until } => self.close_listeners(until, now),
+            Order::Drain { until } => self.close_listeners(until),
         }
     }
 
@@ -216,16 +216,20 @@ impl Acceptor {
         let deadline = connection.deadline();
         let service = Arc::clone(&connection.service);
         let job = connection.exchange().take_job();
-        self.room.wait(token, wait, has_received, Some(deadline));
+        let was_working = (self.room).wait(token, wait, has_received, Some(deadline));
+        debug_assert!(was_working, "a connection has come home twice");
         let is_armed = self.arm(&mut connection, wait);
         self.keep(connection);
         if !is_armed {
+            if let Some(job) = job {
+                service.discard(job);
+            }
             return self.resume(token, Wake::Shed, now);
         }
         if let (Some(job), Some(maker)) = (job, &service.maker)
             && let Err(made) = maker.submit(token, job)
         {
-            self.answer(token, Box::new(made), now);
+            self.answer(self.room.service(token), token, Box::new(made), now);
         }
     }
 
@@ -242,13 +246,18 @@ impl Acceptor {
         armed.is_ok()
     }
 
-    fn answer(&mut self, token: Token, made: Box<Made>, now: Instant) {
-        // Else nobody waits for it anymore.
+    fn answer(&mut self, service: usize, token: Token, made: Box<Made>, now: Instant) {
         if self.room.waits_for(token) == Some(Wait::Reply)
-            && let Some(connection) = &mut self.connections[token.index()]
+            && let Some(connection) = self.waiting(token)
         {
             connection.answer(made);
             self.resume(token, Wake::Answered, now);
+        } else if let Made::Part {
+            more: Some(job), ..
+        } = *made
+        {
+            // Nobody waits for it anymore.
+            self.services[service].discard(job);
         }
     }
 
@@ -264,8 +273,8 @@ impl Acceptor {
 
     /// Gives a waiting connection to a worker.
     fn resume(&mut self, token: Token, wake: Wake, now: Instant) {
-        self.room.resume(token);
-        if let Some(connection) = self.connections[token.index()].take() {
+        if let Some(connection) = self.take(token) {
+            self.room.resume(token);
             self.enqueue(connection, wake, now);
         }
     }
@@ -277,7 +286,7 @@ impl Acceptor {
             // The queue holds all connections there can be, so its workers are gone.
             let mut connection = error.into_inner();
             connection.abort(Outcome::Failed);
-            self.closed(connection);
+            self.count_closed(connection);
         }
     }
 
@@ -289,16 +298,28 @@ impl Acceptor {
         self.connections[index] = Some(connection);
     }
 
+    /// A connection that waits. Its slot may have had others, and may have another one now.
+    fn waiting(&mut self, token: Token) -> Option<&mut Box<Connection>> {
+        let connection = self.connections.get_mut(token.index())?.as_mut()?;
+        (connection.token == token).then_some(connection)
+    }
+
+    /// Takes a connection that waits, and leaves its place empty.
+    fn take(&mut self, token: Token) -> Option<Box<Connection>> {
+        self.waiting(token)?;
+        self.connections[token.index()].take()
+    }
+
     /// Closes a connection that waits.
     fn close(&mut self, token: Token) {
-        if let Some(mut connection) = self.connections[token.index()].take() {
+        if let Some(mut connection) = self.take(token) {
             connection.close();
-            self.closed(connection);
+            self.count_closed(connection);
         }
     }
 
     /// Counts a connection whose socket is closed.
-    fn closed(&mut self, connection: Box<Connection>) {
+    fn count_closed(&mut self, connection: Box<Connection>) {
         if self.room.close(connection.token) {
             connection.service.metrics.closed[connection.outcome().index()].inc();
         }

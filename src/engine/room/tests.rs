@@ -86,14 +86,14 @@ fn a_deadline_passes_for_who_still_waits() {
 fn a_drain_gives_who_has_not_asked_a_second() {
     let now = Instant::now();
     let mut room = Room::new(now, 8, &[0]);
-    let mut waiting = |room: &mut Room, at, wait, has_received| {
+    let waiting = |room: &mut Room, at, wait, has_received| {
         let token = room.admit(at, 0, 0, 8).expect("admitted");
         room.wait(token, wait, has_received, Some(at + 60 * SECOND));
         token
     };
     let silent_old = waiting(&mut room, now, Wait::Request, false);
     let drained_at = now + 5 * SECOND;
-    let silent_young = waiting(&mut room, drained_at - SECOND / 2, Wait::Request, false);
+    let silent_young = waiting(&mut room, now + SECOND * 9 / 2, Wait::Request, false);
     let half_sent = waiting(&mut room, now, Wait::Request, true);
     let slow_reader = waiting(&mut room, now, Wait::Write, true);
     room.drain(drained_at);
