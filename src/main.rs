@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use crossbeam_channel::{Receiver, Sender};
@@ -27,6 +27,10 @@ const CONFIG: u8 = 78;
 /// Exit codes of a second signal, which ends the process at once: 128 + its number.
 const SECOND_SIGINT: i32 = 130;
 const SECOND_SIGTERM: i32 = 143;
+
+/// What comes so soon after the first signal is the same one: `timeout` sends it to its child, and
+/// then to the child's whole group.
+const SAME_SIGNAL: Duration = Duration::from_millis(2);
 
 /// Where a configuration is looked for, in this order.
 const PATHS: [&str; 2] = ["server.toml", "/etc/replyd/server.toml"];
@@ -72,8 +76,7 @@ fn main() -> ExitCode {
 fn check(file: Option<&Path>) -> u8 {
     match load(file).and_then(|loaded| replyd::server::check(&loaded).map(|()| loaded)) {
         Ok(loaded) => {
-            let services = loaded.config.services.len();
-            say(&format!("{}: good, {services} services\n", name(&loaded)));
+            say(&format!("{}: good\n", name(&loaded)));
             DRAINED
         }
         Err(faults) => {
@@ -204,11 +207,11 @@ fn log_to_stderr(level: Level) {
 /// ctrlc's `termination` feature would make SIGHUP a stop too, so SIGTERM comes from elsewhere.
 fn stop_signals() -> io::Result<Receiver<()>> {
     let (stop_tx, stop_rx) = crossbeam_channel::bounded(1);
-    let is_stopping = Arc::new(AtomicBool::new(false));
-    let on_interrupt = stopper(&stop_tx, &is_stopping, SECOND_SIGINT);
+    let stopped_at = Arc::new(OnceLock::new());
+    let on_interrupt = stopper(&stop_tx, &stopped_at, SECOND_SIGINT);
     // Not try_set_handler: a shell's background job starts with SIGINT ignored, and that refuses.
     ctrlc::set_handler(on_interrupt).map_err(io::Error::other)?;
-    let on_terminate = stopper(&stop_tx, &is_stopping, SECOND_SIGTERM);
+    let on_terminate = stopper(&stop_tx, &stopped_at, SECOND_SIGTERM);
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
     std::thread::Builder::new()
         .name("signals".to_owned())
@@ -228,12 +231,12 @@ fn stop_signals() -> io::Result<Receiver<()>> {
 
 fn stopper(
     stop: &Sender<()>,
-    is_stopping: &Arc<AtomicBool>,
+    stopped_at: &Arc<OnceLock<Instant>>,
     second: i32,
 ) -> impl Fn() + Send + use<> {
-    let (stop, is_stopping) = (stop.clone(), Arc::clone(is_stopping));
+    let (stop, stopped_at) = (stop.clone(), Arc::clone(stopped_at));
     move || {
-        if is_stopping.swap(true, SeqCst) {
+        if stopped_at.get_or_init(Instant::now).elapsed() > SAME_SIGNAL {
             std::process::exit(second);
         }
         // Full or disconnected: the stop is known already.

@@ -53,8 +53,8 @@ pub struct Server {
     drain_delay: Duration,
     grace_period: Duration,
 
-    /// TCP addresses of the services' listeners; those of unix sockets aren't asked for.
-    addrs: Vec<SocketAddr>,
+    /// Where the kernel holds connections back until they speak.
+    deferring: Vec<SocketAddr>,
     listeners: Vec<(String, ListenAddr)>,
     admin_listeners: Vec<ListenAddr>,
 }
@@ -111,18 +111,14 @@ impl Server {
         let admin_listeners = bind(&admin)?;
         user::switch(&config.server)?;
 
-        let addrs_of = |bound: &[(Listener, usize)]| {
-            bound
-                .iter()
-                .map(|(listener, _)| listener.addr().clone())
-                .collect()
-        };
-        let admin_addrs: Vec<ListenAddr> = addrs_of(&admin_listeners);
-        let listeners = main_listeners.iter().map(|(listener, service)| {
-            (
-                config.services[*service].name.clone(),
-                listener.addr().clone(),
-            )
+        let addr = |(listener, _): &(Listener, usize)| listener.addr().clone();
+        let admin_addrs = admin_listeners.iter().map(addr).collect();
+        let deferring = (main_listeners.iter())
+            .filter_map(|(listener, _)| listener.deferring())
+            .collect();
+        let listeners = main_listeners.iter().map(|bound| {
+            let name = config.services[bound.1].name.clone();
+            (name, addr(bound))
         });
         let listeners: Vec<_> = listeners.collect();
         for pool in &main.pools {
@@ -157,7 +153,7 @@ impl Server {
             ready,
             drain_delay: config.server.drain_delay,
             grace_period: config.server.grace_period,
-            addrs: listeners.iter().filter_map(|(_, addr)| tcp(addr)).collect(),
+            deferring,
             listeners,
             admin_listeners: admin_addrs,
         })
@@ -211,7 +207,7 @@ impl Server {
         if let Some(end) = self.ended_within(ON_THE_WAY) {
             return end;
         }
-        while began.elapsed() < HALF_OPEN_MAX && half_open::any(&self.addrs) {
+        while began.elapsed() < HALF_OPEN_MAX && half_open::any(&self.deferring) {
             if let Some(end) = self.ended_within(ON_THE_WAY) {
                 return end;
             }
@@ -346,13 +342,6 @@ fn died(ended: Result<io::Result<Report>, crossbeam_channel::RecvError>) -> io::
         Ok(Err(error)) => error,
         Ok(Ok(_)) => io::Error::other("an acceptor ended without being told to"),
         Err(_) => io::Error::other("an acceptor panicked"),
-    }
-}
-
-fn tcp(addr: &ListenAddr) -> Option<SocketAddr> {
-    match addr {
-        ListenAddr::Tcp(addr) => Some(*addr),
-        ListenAddr::Unix(_) => None,
     }
 }
 

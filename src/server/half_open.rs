@@ -10,6 +10,9 @@ use procfs::net::{TcpNetEntry, TcpState};
 /// Whether any connection to one of `addrs` is half open. Reads the whole table: for a stop only.
 /// A table that can't be read has none.
 pub(super) fn any(addrs: &[SocketAddr]) -> bool {
+    if addrs.is_empty() {
+        return false;
+    }
     let is_ours = |entry: &TcpNetEntry| {
         entry.state == TcpState::SynRecv
             && addrs.iter().any(|addr| is_at(addr, entry.local_address))

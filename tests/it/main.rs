@@ -1,1 +1,49 @@
-fn main() {}
+//! The server from outside: bytes in, bytes out, metrics beside it. One binary.
+//!
+//! Nothing here sleeps to wait for something: tests wait for metrics, log lines and bytes, with
+//! bounds that only a hang reaches. Everything is on loopback, and no port is fixed.
+
+/// A server in this process, its clients, and its metrics.
+mod harness;
+
+/// What clients do.
+mod client;
+
+/// An engine started by hand, whose replies are code.
+mod by_hand;
+
+/// Framings and replies, end to end.
+mod serve;
+
+/// What becomes of a reply at the close: linger, half close, reset, unread input.
+mod closing;
+
+/// Silent, trickling and slow peers, and the deadlines that end them.
+mod waiting;
+
+/// Who is turned away, and what it is told.
+mod limits;
+
+/// Stopping without losing anyone.
+mod drain;
+
+/// HTTP as clients see it.
+mod http;
+
+/// Files as replies, and disks that hang.
+mod files;
+
+/// An exchange that panics is one outcome.
+mod panic;
+
+/// `/metrics` and the rest of the admin listener.
+mod metrics;
+
+/// The real binary: signals and exit codes, from start to end.
+mod process;
+
+/// The real binary's start: arguments, faults of the config, where it is looked for, limits.
+mod startup;
+
+/// Style and layers, as tests.
+mod tidy;

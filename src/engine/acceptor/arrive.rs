@@ -83,9 +83,11 @@ impl Listening {
         metrics: &Metrics,
     ) -> io::Result<Self> {
         poller.watch(&listener, key(number))?;
-        let has_queue = listener.queue().is_some();
-        let metrics =
-            has_queue.then(|| metrics.listener(service_name, &listener.addr().to_string()));
+        let metrics = listener.queue().map(|queue| {
+            let metrics = metrics.listener(service_name, &listener.addr().to_string());
+            metrics.queue_limit.set(i64::from(queue.limit));
+            metrics
+        });
         let listening = Self {
             listener,
             service,

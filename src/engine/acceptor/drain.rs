@@ -72,7 +72,8 @@ impl Acceptor {
     pub(super) fn drained(&mut self, now: Instant) -> Option<Report> {
         let drain = self.drain.as_ref()?;
         let until = drain.until?;
-        let is_over = self.room.open() == 0 && self.listeners.is_empty();
+        let is_over =
+            self.room.open() == 0 && self.listeners.is_empty() && self.turned_away.is_empty();
         if !is_over && now < until {
             return None;
         }

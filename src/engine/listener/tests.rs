@@ -1,0 +1,118 @@
+//! Listeners against the kernel.
+
+use super::*;
+use std::net::TcpStream;
+
+const OPTIONS: ListenerOptions = ListenerOptions {
+    backlog: 7,
+    defer_accept: Duration::ZERO,
+    keepalive: Duration::from_secs(30),
+    user_timeout: Duration::from_secs(10),
+};
+
+fn bind(addr: &str) -> (Listener, SocketAddr) {
+    let addr = ListenAddr::Tcp(addr.parse().expect("an address"));
+    let listener = Listener::bind(&addr, &OPTIONS).expect("bound");
+    let ListenAddr::Tcp(addr) = *listener.addr() else {
+        unreachable!("bound over TCP")
+    };
+    (listener, addr)
+}
+
+#[test]
+fn options_are_set_once_and_inherited() {
+    let (listener, addr) = bind("127.0.0.1:0");
+    let client = TcpStream::connect(addr).expect("connected");
+    let queue = listener.queue().expect("over TCP");
+    assert_eq!(
+        (queue.length, queue.limit),
+        (1, 7),
+        "the backlog is not the configured one"
+    );
+    let Accepted::Connection(socket, peer) = listener.accept() else {
+        panic!("accepted")
+    };
+    assert_eq!(peer, Peer::from(client.local_addr().expect("an address")));
+    assert!(sockopt::tcp_nodelay(&socket).expect("an option"));
+    assert!(sockopt::socket_keepalive(&socket).expect("an option"));
+    assert_eq!(
+        sockopt::tcp_keepidle(&socket).expect("an option"),
+        Duration::from_secs(30)
+    );
+    assert_eq!(
+        sockopt::tcp_user_timeout(&socket).expect("an option"),
+        10_000
+    );
+    let status = rustix::fs::fcntl_getfl(&socket).expect("flags");
+    assert!(status.contains(rustix::fs::OFlags::NONBLOCK));
+    let flags = rustix::io::fcntl_getfd(&socket).expect("flags");
+    assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    assert!(matches!(listener.accept(), Accepted::Nothing));
+}
+
+#[test]
+fn an_ipv6_listener_leaves_ipv4_alone() {
+    let (_listener, addr) = bind("[::]:0");
+    TcpStream::connect(("::1", addr.port())).expect("connected");
+    let error = TcpStream::connect(("127.0.0.1", addr.port())).expect_err("IPv6 only");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let addr = ListenAddr::Unix(folder.path().join("socket"));
+    let first = Listener::bind(&addr, &OPTIONS).expect("bound");
+    let error = Listener::bind(&addr, &OPTIONS).expect_err("somebody listens");
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    drop(first);
+    Listener::bind(&addr, &OPTIONS).expect("the stale one is replaced");
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("precious");
+    std::fs::write(&path, "data").expect("written");
+    let error = Listener::bind(&ListenAddr::Unix(path.clone()), &OPTIONS).expect_err("no socket");
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read(&path).expect("still there"), b"data");
+}
+
+#[test]
+fn the_path_of_a_successor_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let addr = ListenAddr::Unix(path.clone());
+    let old = Listener::bind(&addr, &OPTIONS).expect("bound");
+    std::fs::remove_file(&path).expect("removed");
+    let successor = Listener::bind(&addr, &OPTIONS).expect("bound");
+    old.stop_newcomers().expect("stopped");
+    assert!(path.exists(), "the successor's path is gone");
+    successor.stop_newcomers().expect("stopped");
+    assert!(!path.exists(), "our own path is still there");
+}
+
+#[test]
+fn stopping_newcomers_still_lets_those_in_who_were_there() {
+    let (listener, addr) = bind("127.0.0.1:0");
+    let _early = TcpStream::connect(addr).expect("connected");
+    listener.stop_newcomers().expect("a filter");
+    let error = TcpStream::connect_timeout(&addr, Duration::from_millis(100)).expect_err("unheard");
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(matches!(listener.accept(), Accepted::Connection(..)));
+    assert!(matches!(listener.accept(), Accepted::Nothing));
+}
+
+#[test]
+fn errors_of_accept_are_told_apart() {
+    assert!(matches!(classify(Errno::AGAIN), Accepted::Nothing));
+    assert!(matches!(classify(Errno::CONNABORTED), Accepted::Gone(_)));
+    assert!(matches!(classify(Errno::MFILE), Accepted::Exhausted(_)));
+    assert!(matches!(classify(Errno::PERM), Accepted::Exhausted(_)));
+    assert!(
+        matches!(classify(Errno::XFULL), Accepted::Exhausted(_)),
+        "unknown ones"
+    );
+    assert!(matches!(classify(Errno::BADF), Accepted::Broken(_)));
+}

@@ -1,0 +1,245 @@
+//! The real binary: signals and exit codes, from start to end.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{connect, read_all};
+use crate::harness::{LIVENESS, large_file, service, wait_until};
+
+pub(crate) const REPLYD: &str = env!("CARGO_BIN_EXE_replyd");
+
+/// A replyd that runs, and what it says. Killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("started");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let (lines_tx, lines) = crossbeam_channel::unbounded();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                // Nobody waits for it anymore.
+                let _sent = lines_tx.send(line);
+            }
+        });
+        Self {
+            child,
+            lines,
+            said: Vec::new(),
+        }
+    }
+
+    /// Runs with `toml`, which is in `folder` as `test.toml`.
+    pub(crate) fn with_config(folder: &Path, toml: &str) -> Self {
+        std::fs::write(folder.join("test.toml"), toml).expect("written");
+        Self::start(
+            Command::new(REPLYD)
+                .current_dir(folder)
+                .args(["--config", "test.toml"]),
+        )
+    }
+
+    /// Waits for a line that has `text` in it.
+    #[track_caller]
+    pub(crate) fn line(&mut self, text: &str) -> String {
+        let until = Instant::now() + LIVENESS;
+        while let Ok(line) = self.lines.recv_deadline(until) {
+            self.said.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("no {text:?} in {:#?}", self.said);
+    }
+
+    /// Waits until it is ready: where its first service listens.
+    #[track_caller]
+    pub(crate) fn addr(&mut self) -> SocketAddr {
+        let line = self.line("listening");
+        let addr = line
+            .split("addr=")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
+        let addr = addr.and_then(|addr| addr.parse().ok());
+        let addr = addr.unwrap_or_else(|| panic!("no address in {line:?}"));
+        self.line("ready");
+        addr
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Whether it has ended; sends the signal if not.
+    pub(crate) fn signal_unless_ended(&mut self, signal: Signal) -> bool {
+        let has_ended = self.child.try_wait().expect("waited").is_some();
+        if !has_ended {
+            self.signal(signal);
+        }
+        has_ended
+    }
+
+    /// Waits for its end: its exit code, and all that it said.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let mut status: Option<ExitStatus> = None;
+        wait_until("the process ends", || {
+            status = self.child.try_wait().expect("waited");
+            status.is_some()
+        });
+        let mut said = std::mem::take(&mut self.said);
+        // Ends with its stderr.
+        said.extend(self.lines.iter());
+        (status.and_then(|status| status.code()), said.join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _killed = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+pub(crate) fn config(services: &str) -> String {
+    format!("{services}[admin]\nlisten = \"127.0.0.1:0\"\n")
+}
+
+pub(crate) fn hello() -> String {
+    config(&service(
+        "hello",
+        "reply.text = \"hello, {{ request }}\\n\"",
+    ))
+}
+
+#[track_caller]
+pub(crate) fn exchange(addr: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut client = connect(addr).expect("connected");
+    client.write_all(request).expect("sent");
+    read_all(&mut client)
+}
+
+/// A process with a reply that is not taken: it drains for as long as its grace period.
+fn with_slow_reader(folder: &Path, grace_period: f64) -> (Process, TcpStream) {
+    let (large, reply) = large_file();
+    let services = service("large", &reply);
+    let toml = format!(
+        "[server]\ngrace_period_seconds = {grace_period}\n{}",
+        config(&services)
+    );
+    let mut process = Process::with_config(folder, &toml);
+    let mut client = connect(process.addr()).expect("connected");
+    client.write_all(b"\n").expect("sent");
+    // From here on the file may go: it is open.
+    client.read_exact(&mut [0]).expect("the reply has begun");
+    drop(large);
+    (process, client)
+}
+
+#[test]
+fn it_says_what_it_does_and_drains() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Process::with_config(folder.path(), &hello());
+    let addr = process.addr();
+    assert_eq!(exchange(addr, b"you\n"), b"hello, you\n");
+    process.signal(Signal::TERM);
+    let (code, said) = process.end();
+    assert_eq!(code, Some(0), "{said}");
+    for text in [
+        "config=\"test.toml\"",
+        "service=hello",
+        &format!("addr={addr}"),
+        "workers=",
+        "max_connections=",
+        "metrics at http://127.0.0.1:",
+        "ready",
+        "draining",
+        "drained",
+        "abandoned=0",
+    ] {
+        assert!(said.contains(text), "no {text:?} in\n{said}");
+    }
+    let loud = said
+        .lines()
+        .find(|line| line.contains("ERROR") || line.contains("WARN"));
+    let expected = |line: &str| line.contains("somaxconn");
+    assert!(loud.is_none_or(expected), "{said}");
+}
+
+#[test]
+fn an_interrupt_drains_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Process::with_config(folder.path(), &hello());
+    process.addr();
+    process.signal(Signal::INT);
+    let (code, said) = process.end();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_hangup_is_no_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Process::with_config(folder.path(), &hello());
+    let addr = process.addr();
+    process.signal(Signal::HUP);
+    process.line("SIGHUP");
+    assert_eq!(exchange(addr, b"you\n"), b"hello, you\n");
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().0, Some(0));
+}
+
+#[test]
+fn a_grace_period_that_is_over_is_exit_code_3() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (process, client) = with_slow_reader(folder.path(), 0.2);
+    process.signal(Signal::TERM);
+    let (code, said) = process.end();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("abandoned=1"), "{said}");
+    drop(client);
+}
+
+#[track_caller]
+fn second_signal(first: Signal, second: Signal, expected: i32) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut process, client) = with_slow_reader(folder.path(), 3600.0);
+    process.signal(first);
+    process.line("draining");
+    // More than once: one that comes within 2 ms counts as the first.
+    wait_until("the process has ended", || {
+        process.signal_unless_ended(second)
+    });
+    let (code, said) = process.end();
+    assert_eq!(code, Some(expected), "{said}");
+    drop(client);
+}
+
+#[test]
+fn a_second_sigterm_ends_it_at_once() {
+    second_signal(Signal::TERM, Signal::TERM, 143);
+}
+
+#[test]
+fn a_second_sigint_ends_it_at_once() {
+    second_signal(Signal::INT, Signal::INT, 130);
+}
+
+#[test]
+fn a_signal_of_the_other_kind_is_a_second_one_too() {
+    second_signal(Signal::TERM, Signal::INT, 130);
+}
