@@ -26,28 +26,23 @@ impl Acceptor {
             }
         }
         self.room.drain(now);
-        let report = Report {
-            drained: self.room.open(),
-            abandoned: 0,
-        };
-        self.drain.get_or_insert(Drain {
-            until: None,
-            report,
-        });
+        self.begin_drain();
     }
 
     /// From now on a listener is closed as soon as the kernel has nothing queued for it.
     pub(super) fn close_listeners(&mut self, until: Instant) {
-        let report = Report {
-            drained: self.room.open(),
-            abandoned: 0,
-        };
-        self.drain
-            .get_or_insert(Drain {
-                until: None,
-                report,
-            })
-            .until = Some(until);
+        self.begin_drain().until = Some(until);
+    }
+
+    fn begin_drain(&mut self) -> &mut Drain {
+        let drained = self.room.open();
+        self.drain.get_or_insert(Drain {
+            until: None,
+            report: Report {
+                drained,
+                abandoned: 0,
+            },
+        })
     }
 
     /// Whether the listeners are to be closed.

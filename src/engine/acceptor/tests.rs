@@ -1,0 +1,120 @@
+//! The acceptor's tables, with sockets but without its thread.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::engine::acceptor::Acceptor;
+use crate::engine::connection::Connection;
+use crate::engine::home::Home;
+use crate::engine::inbox::inbox;
+use crate::engine::room::{Reason, Wait};
+use crate::engine::service::{Access, Linger, Service, Timeouts};
+use crate::exchange::outcome::Outcome;
+use crate::exchange::{HalfClose, Options};
+use crate::metrics::{Labels, Metrics};
+use crate::peer::Peer;
+use crate::reply::page::Page;
+use crate::reply::{Replies, Reply};
+use crate::request::{Framing, Rules};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn metrics() -> Metrics {
+    Metrics::new(Labels {
+        outcomes: &Outcome::LABELS,
+        waits: &Wait::LABELS,
+        reasons: &Reason::LABELS,
+    })
+}
+
+fn service(metrics: &Metrics) -> Arc<Service> {
+    let page = |text: &str| Page::new(text.as_bytes(), None);
+    Arc::new(Service {
+        exchange: Options {
+            service: "test".into(),
+            rules: Rules {
+                framing: Framing::Line,
+                max_request_bytes: 64,
+                max_head_bytes: 64,
+                keep_head: false,
+                keep_body: false,
+            },
+            replies: Replies {
+                reply: Reply::Page(page("hello\n")),
+                busy: page("busy\n"),
+                denied: page("denied\n"),
+                failed: page("failed\n"),
+                timed_out: page("timed out\n"),
+                is_http: false,
+            },
+            half_close: HalfClose::Reply,
+        },
+        timeouts: Timeouts {
+            request: SECOND,
+            reply: SECOND,
+            min_bytes_per_second: 1024,
+        },
+        linger: Linger {
+            idle: SECOND,
+            total: SECOND,
+            max_bytes: 1024,
+        },
+        access: Access::default(),
+        max_connections: 0,
+        pool: 0,
+        maker: None,
+        metrics: metrics.service("test"),
+    })
+}
+
+/// An acceptor without listeners and workers, for one connection.
+fn acceptor(metrics: &Metrics) -> Acceptor {
+    let (_outbox, inbox) = inbox::<Home>(8).expect("an inbox");
+    let services = vec![service(metrics)];
+    Acceptor::new(services, Vec::new(), Vec::new(), inbox, 1, 1, metrics).expect("an acceptor")
+}
+
+/// Lets a connection in, whose client is given back.
+fn arrive(acceptor: &mut Acceptor, now: Instant) -> (Box<Connection>, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+    let (socket, peer): (TcpStream, SocketAddr) = listener.accept().expect("accepted");
+    socket.set_nonblocking(true).expect("nonblocking");
+    let token = acceptor.room.admit(now, 0, 0, 8).expect("there is room");
+    let service = Arc::clone(&acceptor.services[0]);
+    let connection = Connection::new(service, token, OwnedFd::from(socket), Peer::from(peer), now);
+    (Box::new(connection), client)
+}
+
+/// An event may close a connection that is still in the line of those that linger. Its slot is the
+/// next one's then, and what stands in the line is not about that one.
+#[test]
+fn a_lingering_connection_that_is_gone_stands_in_nobodys_way() {
+    let metrics = metrics();
+    let mut acceptor = acceptor(&metrics);
+    let now = Instant::now();
+    let (gone, client) = arrive(&mut acceptor, now);
+    let token = gone.token;
+    acceptor.linger_from_now(gone);
+    drop(client);
+    acceptor.linger_on(token, now);
+    assert_eq!(acceptor.room.open(), 0, "the event has closed it");
+
+    let (next, mut client) = arrive(&mut acceptor, now);
+    let next_token = next.token;
+    assert_eq!(next_token.index(), token.index(), "the slot is used again");
+    std::io::Write::write_all(&mut client, b"request\n").expect("sent");
+    acceptor.wait(next, Wait::Request, now);
+    acceptor.linger(now + SECOND);
+    assert!(acceptor.lingering.is_empty(), "it still stands in line");
+    assert_eq!(acceptor.room.waits_for(next_token), Some(Wait::Request));
+    let connection = acceptor.take(next_token).expect("it waits");
+    let transport = connection.transport().expect("it is open");
+    let mut request = [0; 16];
+    let count = transport
+        .receive(&mut request)
+        .expect("the request is still there");
+    assert_eq!(&request[..count], b"request\n");
+}
