@@ -57,6 +57,11 @@ impl Acceptor {
         }
     }
 
+    /// Whether there are more in line than one turn looks at.
+    pub(super) fn lingers_in_crowds(&self) -> bool {
+        self.lingering.len() > LOOKS_PER_TURN
+    }
+
     /// The poller says that something came from a peer that is lingered for. If it is still in
     /// line (the poller has been watching since an earlier wait), it is the poller's from here.
     pub(super) fn linger_on(&mut self, token: Token, now: Instant) {

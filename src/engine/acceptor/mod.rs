@@ -42,6 +42,9 @@ const SPARE_MAX: usize = 1024;
 /// Longest sleep while a connection is in other hands: its end is told without waking us.
 const SLEEP_MAX: Duration = Duration::from_millis(30);
 
+/// The same while more linger than one turn looks at: the last of them would wait for seconds.
+const SLEEP_MAX_IN_CROWDS: Duration = Duration::from_millis(1);
+
 /// Bytes received or thrown away at once.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
@@ -161,6 +164,7 @@ impl Acceptor {
             self.lingering.is_empty() && self.turned_away.is_empty() && self.room.working() == 0;
         [
             (!is_watching).then_some(SLEEP_MAX),
+            self.lingers_in_crowds().then_some(SLEEP_MAX_IN_CROWDS),
             self.room.next_deadline().map(until),
             self.listeners_due().map(until),
             self.drain.as_ref().and_then(|drain| drain.until).map(until),
