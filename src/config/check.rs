@@ -11,6 +11,7 @@ use crate::config::address::Address;
 use crate::config::document::{Place, Sources, Spot};
 use crate::config::fault::Fault;
 use crate::config::framing::Read;
+use crate::config::table;
 use crate::config::types::{HalfClose, Service};
 
 /// The keys that could not be read.
@@ -32,6 +33,14 @@ impl Wrong {
 
     fn has(&self, service: Option<usize>, key: &str) -> bool {
         self.0.contains(&(service, key.to_owned()))
+    }
+
+    /// Whether a key of the service was meant to be `key`, by the look of it.
+    fn has_near(&self, service: usize, key: &str) -> bool {
+        let of_service = self.0.iter().filter(|(of, _)| *of == Some(service));
+        let first = |wrong: &str| wrong.split('.').next().map(str::to_owned);
+        let mut firsts = of_service.filter_map(|(_, wrong)| first(wrong));
+        firsts.any(|wrong| !wrong.is_empty() && table::nearest(&wrong, &[key]).is_some())
     }
 }
 
@@ -167,7 +176,9 @@ impl Check<'_> {
             return;
         }
         for key in Service::REQUIRED {
-            if !self.sources.has(&Place::service(index, key)) {
+            // One that was mistyped has been told of as that.
+            let is_mistyped = self.wrong.has_near(index, key);
+            if !is_mistyped && !self.sources.has(&Place::service(index, key)) {
                 let example = match key {
                     "name" => "write name = \"hello\"",
                     "listen" => "write listen = \"127.0.0.1:7000\"",

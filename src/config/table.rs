@@ -192,7 +192,7 @@ pub(crate) fn unknown(spot: Spot, key: &str, allowed: &[&str]) -> Fault {
 }
 
 /// The word that was meant: a third of the letters may be wrong, or the unit be missing.
-fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
     let word = clip(word);
     let distance = |other: &str| strsim::damerau_levenshtein(word, other);
     let near = words.iter().copied().min_by_key(|other| distance(other));

@@ -162,6 +162,15 @@ fn what_has_no_default_is_required() {
 }
 
 #[test]
+fn a_mistyped_key_is_not_missed_as_well() {
+    let text = "[[service]]\nname = \"a\"\nlistn = \"127.0.0.1:7000\"\nreply.text = \"b\"\n";
+    one(
+        text,
+        &["unknown key `listn`", "did you mean `listen`?", "1 fault"],
+    );
+}
+
+#[test]
 fn keys_of_later_versions_are_unknown() {
     one("[admin]\nreload = true", &["unknown key `admin.reload`"]);
     one("[log]\nformat = \"json\"", &["unknown key `log.format`"]);
