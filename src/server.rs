@@ -130,20 +130,8 @@ impl Server {
             );
         }
         tracing::info!(max_connections, "limits");
-        let main = engine(
-            "acceptor",
-            main,
-            main_listeners,
-            limits::TURNED_AWAY_MAX,
-            &metrics,
-        )?;
-        let admin = engine(
-            "admin-acceptor",
-            admin,
-            admin_listeners,
-            limits::ADMIN_TURNED_AWAY_MAX,
-            &metrics,
-        )?;
+        let main = engine("acceptor", main, main_listeners, &metrics)?;
+        let admin = engine("admin-acceptor", admin, admin_listeners, &metrics)?;
         metrics.config_taken(unix_seconds());
         ready.store(true, Relaxed);
         Ok(Self {
@@ -314,22 +302,14 @@ fn engine(
     acceptor_name: &'static str,
     plan: Plan,
     listeners: Vec<(Listener, usize)>,
-    max_turned_away: usize,
     metrics: &Metrics,
 ) -> Result<Engine, StartError> {
-    let Plan {
-        services,
-        pools,
-        max_connections,
-        ..
-    } = plan;
     let options = EngineOptions {
         acceptor_name,
-        services,
+        services: plan.services,
         listeners,
-        pools,
-        max_connections,
-        max_turned_away,
+        pools: plan.pools,
+        limits: plan.limits,
     };
     Engine::start(options, metrics).map_err(|error| StartError::System {
         what: "start the threads",

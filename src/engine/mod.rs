@@ -49,11 +49,22 @@ pub struct EngineOptions {
     /// The pools; a service says the number of its own.
     pub pools: Vec<PoolOptions>,
 
-    /// Connections open at a time, over all services.
+    /// How many connections.
+    pub limits: Limits,
+}
+
+/// How many connections an engine holds, over all services.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open at a time.
     pub max_connections: usize,
 
-    /// Connections turned away that are given time to read why.
+    /// Turned away and given time to read why.
     pub max_turned_away: usize,
+
+    /// Whether a newcomer takes the place of the one that has waited longest with its request,
+    /// when all are taken; else it is turned away.
+    pub evicts: bool,
 }
 
 /// A running engine.
@@ -90,9 +101,9 @@ impl Engine {
             services,
             listeners,
             pools,
-            max_connections,
-            max_turned_away,
+            limits,
         } = options;
+        let max_connections = limits.max_connections;
         let (outbox, inbox) = inbox::inbox(2 * max_connections + OTHER_MESSAGES)?;
         for (number, service) in services.iter().enumerate() {
             if let Some(maker) = &service.maker {
@@ -108,15 +119,7 @@ impl Engine {
         let started: Result<Vec<_>, _> = started.collect();
         let (pools, workers): (Vec<_>, Vec<_>) =
             started.map_err(io::Error::other)?.into_iter().unzip();
-        let acceptor = Acceptor::new(
-            services,
-            listeners,
-            pools,
-            inbox,
-            max_connections,
-            max_turned_away,
-            metrics,
-        )?;
+        let acceptor = Acceptor::new(services, listeners, pools, inbox, limits, metrics)?;
 
         let (ended_tx, ended_rx) = crossbeam_channel::bounded(1);
         thread::Builder::new()

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::deadlines::Deadlines;
-use crate::engine::token::{Token, next_generation};
+use crate::engine::token::Token;
 
 /// What a waiting connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,8 @@ pub(super) struct Room {
 
 #[derive(Debug)]
 struct Slot {
-    generation: u32,
+    /// Of the connection that has it, or will have it next.
+    token: Token,
     service: u32,
     state: State,
     has_received: bool,
@@ -136,9 +137,10 @@ impl Room {
         slot.service = u32::try_from(service).expect("invariant: fewer services than 2^32");
         slot.state = State::Working;
         slot.accepted_at = now;
+        let token = slot.token;
         self.services[service].open += 1;
         self.note_change(service);
-        Ok(Token::new(index, slot_generation(&self.slots, index)))
+        Ok(token)
     }
 
     /// The connection waits, until `deadline` at the longest. `has_received`: the peer has sent
@@ -210,7 +212,7 @@ impl Room {
         self.resume(token);
         let slot = &mut self.slots[token.index()];
         slot.state = State::Free;
-        slot.generation = next_generation(slot.generation);
+        slot.token = slot.token.next();
         let service = slot.service as usize;
         self.services[service].open -= 1;
         self.note_change(service);
@@ -226,8 +228,7 @@ impl Room {
             let slot = &mut self.slots[index];
             slot.deadline = None;
             if let State::Waiting(wait) = slot.state {
-                let index = u32::try_from(index).expect("invariant: it came from a u32");
-                return Some((Token::new(index, slot.generation), wait));
+                return Some((slot.token, wait));
             }
         }
         None
@@ -249,6 +250,15 @@ impl Room {
         }
     }
 
+    /// The connection that has waited longest with its request, from accept on. Looks at each: for
+    /// small rooms.
+    pub(super) fn longest_asking(&self) -> Option<Token> {
+        let asking = State::Waiting(Wait::Request);
+        let slots = self.slots.iter().filter(|slot| slot.state == asking);
+        let longest = slots.min_by_key(|slot| slot.accepted_at)?;
+        Some(longest.token)
+    }
+
     /// Connections let in and not closed.
     pub(super) fn open(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -261,16 +271,8 @@ impl Room {
 
     /// The connections that are open.
     pub(super) fn open_tokens(&self) -> Vec<Token> {
-        let open = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.state != State::Free);
-        open.map(|(index, slot)| {
-            let index = u32::try_from(index).expect("invariant: fewer slots than 2^32");
-            Token::new(index, slot.generation)
-        })
-        .collect()
+        let open = self.slots.iter().filter(|slot| slot.state != State::Free);
+        open.map(|slot| slot.token).collect()
     }
 
     /// The service of an open connection.
@@ -289,7 +291,7 @@ impl Room {
     fn add_slot(&mut self, now: Instant) -> u32 {
         let index = u32::try_from(self.slots.len()).expect("invariant: fewer slots than 2^32");
         self.slots.push(Slot {
-            generation: 0,
+            token: Token::new(index, 0),
             service: 0,
             state: State::Free,
             has_received: false,
@@ -302,7 +304,7 @@ impl Room {
     /// `None` for a connection that is gone.
     fn state(&self, token: Token) -> Option<State> {
         let slot = self.slots.get(token.index())?;
-        let is_it = slot.generation == token.generation() && slot.state != State::Free;
+        let is_it = slot.token == token && slot.state != State::Free;
         is_it.then_some(slot.state)
     }
 
@@ -329,10 +331,6 @@ impl Room {
             self.changed.push(service);
         }
     }
-}
-
-fn slot_generation(slots: &[Slot], index: u32) -> u32 {
-    slots[index as usize].generation
 }
 
 const _: () = assert!(size_of::<Slot>() <= 56, "every open connection has one");

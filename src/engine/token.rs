@@ -35,17 +35,11 @@ impl Token {
         self.index as usize
     }
 
-    pub(super) fn generation(self) -> u32 {
-        self.generation
-    }
-}
-
-/// The generation after this one.
-pub(super) fn next_generation(generation: u32) -> u32 {
-    if generation + 1 < LISTENER {
-        generation + 1
-    } else {
-        0
+    /// The next connection's that has this slot.
+    pub(super) fn next(self) -> Self {
+        let is_last = self.generation + 1 == LISTENER;
+        let generation = if is_last { 0 } else { self.generation + 1 };
+        Self { generation, ..self }
     }
 }
 
@@ -89,7 +83,7 @@ mod tests {
 
     #[test]
     fn generations_go_round_and_never_mean_something_else() {
-        assert_eq!(next_generation(0), 1);
-        assert_eq!(next_generation(LISTENER - 1), 0);
+        assert_eq!(Token::new(7, 0).next(), Token::new(7, 1));
+        assert_eq!(Token::new(7, LISTENER - 1).next(), Token::new(7, 0));
     }
 }

@@ -12,6 +12,7 @@ use crate::config::framing::Read;
 use crate::config::load::Loaded;
 use crate::config::reply::{Body, Notice};
 use crate::config::{Config, types};
+use crate::engine::Limits;
 use crate::engine::listener::{ListenAddr, ListenerOptions};
 use crate::engine::maker::Maker;
 use crate::engine::service::{Access, Linger, Service, Timeouts};
@@ -34,7 +35,7 @@ pub(super) struct Plan {
     pub(super) addrs: Vec<Vec<ListenAddr>>,
     pub(super) listener_options: Vec<ListenerOptions>,
     pub(super) pools: Vec<PoolOptions>,
-    pub(super) max_connections: usize,
+    pub(super) limits: Limits,
 }
 
 /// The configured services.
@@ -58,7 +59,11 @@ pub(super) fn services(
         addrs: Vec::new(),
         listener_options: Vec::new(),
         pools: vec![common.clone()],
-        max_connections,
+        limits: Limits {
+            max_connections,
+            max_turned_away: limits::TURNED_AWAY_MAX,
+            evicts: false,
+        },
     };
     let mut faults = Vec::new();
     for (index, service) in config.services.iter().enumerate() {
@@ -121,7 +126,12 @@ pub(super) fn admin(config: &Config, metrics: &Arc<Metrics>, ready: &Arc<AtomicB
         addrs: vec![table.listen.iter().map(listen_addr).collect()],
         listener_options: vec![listener_options(&table)],
         pools: vec![pool],
-        max_connections: limits::ADMIN_CONNECTIONS_MAX,
+        limits: Limits {
+            max_connections: limits::ADMIN_CONNECTIONS_MAX,
+            max_turned_away: limits::ADMIN_TURNED_AWAY_MAX,
+            // Whoever just sits there keeps no scraper out.
+            evicts: true,
+        },
     }
 }
 

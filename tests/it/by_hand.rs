@@ -9,7 +9,7 @@ use replyd::engine::listener::{ListenAddr, Listener, ListenerOptions};
 use replyd::engine::room::{Reason, Wait};
 use replyd::engine::service::{Access, Linger, Service, Timeouts};
 use replyd::engine::worker::PoolOptions;
-use replyd::engine::{Engine, EngineOptions};
+use replyd::engine::{Engine, EngineOptions, Limits};
 use replyd::exchange::outcome::Outcome;
 use replyd::exchange::{HalfClose, Options};
 use replyd::metrics::{Labels, Metrics};
@@ -58,8 +58,11 @@ impl ByHand {
             services: vec![Arc::new(service(built, &metrics))],
             listeners: vec![(listener, 0)],
             pools: vec![pool],
-            max_connections: 64,
-            max_turned_away: 16,
+            limits: Limits {
+                max_connections: 64,
+                max_turned_away: 16,
+                evicts: false,
+            },
         };
         let engine = Engine::start(options, &metrics).expect("started");
         Self {

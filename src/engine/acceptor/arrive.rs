@@ -11,7 +11,8 @@ use crate::engine::connection::{Connection, Wake};
 use crate::engine::listener::{Accepted, Listener};
 use crate::engine::poller::Poller;
 use crate::engine::room::Reason;
-use crate::engine::token::Key;
+use crate::engine::service::Service;
+use crate::engine::token::{Key, Token};
 use crate::engine::transport::Transport;
 use crate::exchange::outcome::Outcome;
 use crate::metrics::{ListenerMetrics, Metrics};
@@ -227,11 +228,7 @@ impl Acceptor {
         if !service.access.admits(peer) {
             return self.turn_away(&service, socket, Outcome::Denied, Reason::Acl, now);
         }
-        let pool = &self.pools[service.pool];
-        match self
-            .room
-            .admit(now, service_number, pool.queue.len(), pool.queue_capacity)
-        {
+        match self.admit(&service, service_number, now) {
             Ok(token) => {
                 let connection = Connection::new(service, token, socket, peer, now);
                 let connection = match self.spare.pop() {
@@ -247,11 +244,37 @@ impl Acceptor {
         }
     }
 
+    fn admit(&mut self, service: &Service, number: usize, now: Instant) -> Result<Token, Reason> {
+        let (queued, capacity) = {
+            let pool = &self.pools[service.pool];
+            (pool.queue.len(), pool.queue_capacity)
+        };
+        let admitted = self.room.admit(now, number, queued, capacity);
+        if admitted == Err(Reason::MaxConnections) && self.evicts && self.evict() {
+            return self.room.admit(now, number, queued, capacity);
+        }
+        admitted
+    }
+
+    /// Makes room. Whether there was anyone to go.
+    fn evict(&mut self) -> bool {
+        let evicted = self
+            .room
+            .longest_asking()
+            .and_then(|token| self.take(token));
+        let Some(mut connection) = evicted else {
+            return false;
+        };
+        connection.abort(Outcome::Evicted);
+        self.count_closed(connection);
+        true
+    }
+
     /// One receive, one send, and the end of our side. It counts as closed at once: what becomes
     /// of the socket is bounded by number and time and changes nothing.
     fn turn_away(
         &mut self,
-        service: &crate::engine::service::Service,
+        service: &Service,
         socket: OwnedFd,
         outcome: Outcome,
         reason: Reason,

@@ -13,7 +13,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::engine::Report;
 use crate::engine::acceptor::arrive::{Listening, TurnedAway};
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::home::{Home, Order};
@@ -25,6 +24,7 @@ use crate::engine::service::Service;
 use crate::engine::token::{Key, Token};
 use crate::engine::transport::Transport;
 use crate::engine::worker::Pool;
+use crate::engine::{Limits, Report};
 use crate::exchange::outcome::Outcome;
 use crate::metrics::Metrics;
 use crate::reply::Made;
@@ -72,6 +72,7 @@ pub(super) struct Acceptor {
     /// Those that linger and are not in the poller yet.
     lingering: VecDeque<Token>,
     turned_away: TurnedAway,
+    evicts: bool,
     calendar: Calendar,
     scratch: Box<[u8]>,
     drain: Option<Drain>,
@@ -91,8 +92,7 @@ impl Acceptor {
         listeners: Vec<(Listener, usize)>,
         pools: Vec<Pool>,
         inbox: Inbox<Home>,
-        max_connections: usize,
-        max_turned_away: usize,
+        limits: Limits,
         metrics: &Metrics,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
@@ -106,22 +106,23 @@ impl Acceptor {
             .enumerate()
             .map(listen)
             .collect::<io::Result<_>>()?;
-        let limits: Vec<usize> = services
+        let of_services: Vec<usize> = services
             .iter()
             .map(|service| service.max_connections)
             .collect();
         Ok(Self {
-            room: Room::new(Instant::now(), max_connections, &limits),
+            room: Room::new(Instant::now(), limits.max_connections, &of_services),
             poller,
             inbox,
             services,
             listeners,
             first_listener: 0,
             pools,
-            connections: Vec::with_capacity(max_connections),
+            connections: Vec::with_capacity(limits.max_connections),
             spare: Vec::with_capacity(SPARE_MAX),
             lingering: VecDeque::new(),
-            turned_away: TurnedAway::new(max_turned_away),
+            turned_away: TurnedAway::new(limits.max_turned_away),
+            evicts: limits.evicts,
             calendar: Calendar::new(SystemTime::now()),
             scratch: vec![0; SCRATCH_BYTES].into(),
             drain: None,

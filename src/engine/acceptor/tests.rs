@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::engine::Limits;
 use crate::engine::acceptor::Acceptor;
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
@@ -73,7 +74,12 @@ fn service(metrics: &Metrics) -> Arc<Service> {
 fn acceptor(metrics: &Metrics) -> Acceptor {
     let (_outbox, inbox) = inbox::<Home>(8).expect("an inbox");
     let services = vec![service(metrics)];
-    Acceptor::new(services, Vec::new(), Vec::new(), inbox, 1, 1, metrics).expect("an acceptor")
+    let limits = Limits {
+        max_connections: 1,
+        max_turned_away: 1,
+        evicts: false,
+    };
+    Acceptor::new(services, Vec::new(), Vec::new(), inbox, limits, metrics).expect("an acceptor")
 }
 
 /// Lets a connection in, whose client is given back.

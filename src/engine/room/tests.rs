@@ -83,6 +83,21 @@ fn a_deadline_passes_for_who_still_waits() {
 }
 
 #[test]
+fn the_longest_asking_goes_first_and_nobody_who_has_asked() {
+    let (mut room, now) = room();
+    let replying = room.admit(now, 1, 0, 8).expect("admitted");
+    room.wait(replying, Wait::Write, true, None);
+    assert_eq!(room.longest_asking(), None);
+    let younger = room.admit(now + 2 * SECOND, 1, 0, 8).expect("admitted");
+    room.wait(younger, Wait::Request, false, None);
+    let older = room.admit(now + SECOND, 1, 0, 8).expect("admitted");
+    room.wait(older, Wait::Request, true, None);
+    assert_eq!(room.longest_asking(), Some(older));
+    room.close(older);
+    assert_eq!(room.longest_asking(), Some(younger));
+}
+
+#[test]
 fn a_drain_gives_who_has_not_asked_a_second() {
     let now = Instant::now();
     let mut room = Room::new(now, 8, &[0]);
