@@ -16,6 +16,7 @@ use replyd::engine::listener::ListenAddr;
 use replyd::server::{End, Server, StartError};
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 /// Exit codes. 64 and 78 are those of sysexits.h.
 const DRAINED: u8 = 0;
@@ -94,7 +95,7 @@ fn run(file: Option<&Path>) -> u8 {
             return CONFIG;
         }
     };
-    log_to_stderr(loaded.config.log.level);
+    let _written_at_the_end = log_to_stderr(loaded.config.log.level);
     // Before anything else: a signal that comes early is a stop, not a kill.
     let stop = match stop_signals() {
         Ok(stop) => stop,
@@ -186,7 +187,12 @@ fn name(loaded: &Loaded) -> String {
         .map_or_else(|| "built in".to_owned(), |path| path.display().to_string())
 }
 
-fn log_to_stderr(level: Level) {
+/// Lines that wait for stderr; more are dropped, as nobody is to wait for a log.
+const LOG_LINES_MAX: usize = 1024;
+
+/// Writes the log on a thread of its own. What waits is written when the guard is dropped, unless
+/// stderr takes nothing.
+fn log_to_stderr(level: Level) -> WorkerGuard {
     let level = match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
@@ -194,12 +200,20 @@ fn log_to_stderr(level: Level) {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LOG_LINES_MAX)
+        .thread_name("log")
+        .finish(io::stderr());
     tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(writer)
+        // What it would say to a stderr that is broken panics.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .with_max_level(level)
         .init();
+    guard
 }
 
 /// Gets a message at the first SIGINT or SIGTERM; the second one ends the process.

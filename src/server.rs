@@ -104,12 +104,15 @@ impl Server {
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new(LABELS));
         let ready = Arc::new(AtomicBool::new(false));
+        let identity = user::find(loaded)?;
         let max_connections = limits::max_connections(loaded)?;
         let main = build::services(loaded, &metrics, max_connections)?;
         let admin = build::admin(config, &metrics, &ready);
         let main_listeners = bind(&main)?;
         let admin_listeners = bind(&admin)?;
-        user::switch(&config.server)?;
+        if let Some(identity) = &identity {
+            user::switch(identity)?;
+        }
 
         let addr = |(listener, _): &(Listener, usize)| listener.addr().clone();
         let admin_addrs = admin_listeners.iter().map(addr).collect();

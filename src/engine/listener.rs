@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
@@ -222,9 +223,15 @@ fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     let socket = || net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
     let addr = SocketAddrUnix::new(path)?;
     let fd = socket()?;
+    // Everyone may connect who may enter the folder: its permissions decide, whoever we are.
+    let open_to_all = || rustix::fs::chmod(path, Mode::from_raw_mode(0o666));
     match net::bind(&fd, &addr) {
         Err(Errno::ADDRINUSE) => {}
-        bound => return Ok(bound.map(|()| fd)?),
+        bound => {
+            bound?;
+            open_to_all()?;
+            return Ok(fd);
+        }
     }
     // connect(2) says the same of a file that is no socket: that one is not ours to remove.
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
@@ -237,6 +244,7 @@ fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     }
     std::fs::remove_file(path)?;
     net::bind(&fd, &addr)?;
+    open_to_all()?;
     Ok(fd)
 }
 

@@ -19,6 +19,7 @@ use crate::exchange::outcome::Outcome;
 use crate::exchange::{CONTINUE, Close, Context, Exchange, HalfClose, Options, State, Step};
 use crate::peer::Peer;
 use crate::reply::calendar::Calendar;
+use crate::reply::file::Source;
 use crate::reply::http::{HttpHead, HttpOptions};
 use crate::reply::page::Page;
 use crate::reply::template::Template;
@@ -267,7 +268,7 @@ fn template(text: &str, is_http: bool) -> Reply {
 
 fn file(path: &Path, is_http: bool) -> Reply {
     Reply::File {
-        path: path.into(),
+        source: Source::new(path).into(),
         http: is_http.then(head_of_200),
     }
 }

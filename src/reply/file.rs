@@ -5,20 +5,40 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use crate::reply::complaint::Complaint;
 use crate::reply::{Job, Made};
 
 /// Bytes read at once: what one open exchange may hold.
 const PART_BYTES: u64 = 64 * 1024;
 
+/// The file that a service replies with.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    complaint: Complaint,
+}
+
+impl Source {
+    /// What `path` holds, at the time it is asked for.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            complaint: Complaint::new(Instant::now()),
+        }
+    }
+}
+
 /// Reads the next part of a file; opens it first.
 #[derive(Debug)]
 pub struct FileJob {
-    path: Arc<Path>,
+    source: Arc<Source>,
     head_only: bool,
     reading: Option<Reading>,
     buffer: Vec<u8>,
@@ -33,9 +53,9 @@ struct Reading {
 }
 
 impl FileJob {
-    pub(super) fn new(path: &Arc<Path>, head_only: bool) -> Self {
+    pub(super) fn new(source: &Arc<Source>, head_only: bool) -> Self {
         Self {
-            path: Arc::clone(path),
+            source: Arc::clone(source),
             head_only,
             reading: None,
             buffer: Vec::new(),
@@ -48,16 +68,19 @@ impl FileJob {
 
     pub(super) fn run(mut self) -> Made {
         self.read().unwrap_or_else(|error| {
-            tracing::debug!(path = %self.path.display(), %error, "cannot read the file of a reply");
+            let Source { path, complaint } = &*self.source;
+            complaint.raise(Instant::now(), |unsaid| {
+                tracing::warn!(file = %path.display(), %error, unsaid, "cannot read the file of a reply");
+            });
             Made::Failed
         })
     }
 
     fn read(&mut self) -> io::Result<Made> {
-        let (mut reading, total_bytes) = if let Some(reading) = self.reading.take() {
+        let (mut reading, mut total_bytes) = if let Some(reading) = self.reading.take() {
             (reading, None)
         } else {
-            let reading = open(&self.path)?;
+            let reading = open(&self.source.path)?;
             let size = reading.left;
             (reading, Some(size))
         };
@@ -70,10 +93,20 @@ impl FileJob {
                 more: None,
             });
         }
-        let part = reading.left.min(PART_BYTES);
+        // Nothing may be what stat says of a file in /proc, and a page what it says of one in /sys.
+        let part = match reading.left {
+            0 => PART_BYTES,
+            left => left.min(PART_BYTES),
+        };
         bytes.reserve(usize::try_from(part).expect("invariant: a part fits in memory"));
         let count = (&mut reading.file).take(part).read_to_end(&mut bytes)? as u64;
-        if count < part {
+        if total_bytes.is_some() && count < part {
+            // Nothing is promised yet: the size is what there was.
+            reading.left = count;
+            total_bytes = Some(count);
+        } else if reading.left == 0 {
+            return Err(io::Error::other("a file without a size is over 64 KiB"));
+        } else if count < part {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the file has shrunk",
@@ -81,9 +114,9 @@ impl FileJob {
         }
         reading.left -= count;
         let more = (reading.left > 0).then(|| {
-            let path = Arc::clone(&self.path);
+            let source = Arc::clone(&self.source);
             let job = Self {
-                path,
+                source,
                 head_only: false,
                 reading: Some(reading),
                 buffer: Vec::new(),
@@ -118,7 +151,7 @@ mod tests {
     use super::*;
 
     fn job(path: &Path) -> FileJob {
-        FileJob::new(&Arc::from(path), false)
+        FileJob::new(&Arc::new(Source::new(path)), false)
     }
 
     #[track_caller]
@@ -174,6 +207,13 @@ mod tests {
                 path.display()
             );
         }
+    }
+
+    #[test]
+    fn a_file_whose_size_is_not_known_is_read_all_the_same() {
+        let (size, content) = read_all(Path::new("/proc/self/status")).expect("read");
+        assert_eq!(size, content.len() as u64);
+        assert!(content.starts_with(b"Name:"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Knows nothing of sockets or threads.
 
 pub mod calendar;
+mod complaint;
 pub mod file;
 pub mod http;
 pub mod output;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use crate::peer::Peer;
 use crate::reply::calendar::Calendar;
-use crate::reply::file::FileJob;
+use crate::reply::file::{FileJob, Source};
 use crate::reply::http::{HttpHead, HttpOptions};
 use crate::reply::output::Output;
 use crate::reply::page::Page;
@@ -68,8 +69,8 @@ pub enum Reply {
 
     /// What the file holds at that moment.
     File {
-        /// Where it is.
-        path: Arc<std::path::Path>,
+        /// Which one.
+        source: Arc<Source>,
         /// `None`: the service doesn't speak HTTP.
         http: Option<HttpHead>,
     },
@@ -202,7 +203,7 @@ impl Reply {
         match self {
             Self::Page(page) => page.write(asked.calendar, asked.is_head, output),
             Self::Template { template, http } => {
-                let Ok(body) = template.render(asked) else {
+                let Some(body) = template.fill(asked) else {
                     return Begun::Failed;
                 };
                 write_whole(http.as_ref(), asked, body, output);
@@ -218,9 +219,9 @@ impl Reply {
                     output.own().extend_from_slice(asked.request);
                 }
             }
-            Self::File { path, http } => {
+            Self::File { source, http } => {
                 let head_only = !sends_body(http.as_ref(), asked);
-                return Begun::Later(Box::new(Job::File(FileJob::new(path, head_only))));
+                return Begun::Later(Box::new(Job::File(FileJob::new(source, head_only))));
             }
             Self::Built(built) => {
                 let BuiltReply { http, body } = built.build(asked);

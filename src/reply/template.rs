@@ -3,19 +3,20 @@
 //! What a template can spend is bounded: steps, recursion and bytes. A template that goes over,
 //! or that fails in another way, is the `failed` reply.
 
-use std::borrow::Cow;
+mod names;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::time::Instant;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use minijinja::value::{Object, ObjectRepr, Value};
+use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 
 use crate::peer::Peer;
 use crate::reply::Asked;
 use crate::reply::calendar::Calendar;
+use crate::reply::complaint::Complaint;
+use crate::reply::template::names::{HeadersObject, PeerObject, TimeObject, strftime, text};
 use crate::request::Head;
 
 /// What a template may name, whatever the framing.
@@ -38,6 +39,7 @@ pub struct Template {
     environment: Environment<'static>,
     uses_head: bool,
     uses_request: bool,
+    complaint: Complaint,
 }
 
 /// Why a text is no template. Displayed in one line.
@@ -100,8 +102,8 @@ impl Template {
             .filter(|name| !known(name))
             .collect();
         unknown.sort_unstable();
-        if let Some(name) = unknown.first() {
-            return Err(unknown_name(name, http));
+        if !unknown.is_empty() {
+            return Err(unknown_names(&unknown, http));
         }
         let uses_head = HTTP_NAMES.iter().any(|name| named.contains(*name));
         let uses_request = named.contains("request");
@@ -109,37 +111,41 @@ impl Template {
             environment,
             uses_head,
             uses_request,
+            complaint: Complaint::new(Instant::now()),
         };
         template.try_out()?;
         Ok(template)
     }
 
-    /// Unknown filters and functions show only when a template runs. What a made-up request lacks
-    /// is no fault.
+    /// Unknown filters, functions and attributes show only when a template runs, as does a loop
+    /// without end. What depends on the request is no fault: this one is made up.
     fn try_out(&self) -> Result<(), TemplateError> {
         let asked = Asked {
             service: "try",
             peer: Peer::Unix,
             calendar: &Calendar::new(std::time::UNIX_EPOCH),
             head: b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            request: b"",
+            request: b"try",
             is_head: false,
         };
-        let rendered = self
-            .environment
-            .get_template(NAME)
+        let rendered = (self.environment.get_template(NAME))
             .and_then(|template| template.render(self.names(&asked)));
-        let is_unknown = |kind| {
-            use ErrorKind::{UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest};
-            matches!(
-                kind,
-                UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest
-            )
-        };
         match rendered {
-            Err(error) if is_unknown(error.kind()) => Err(template_error(&error)),
+            Err(error) if is_fault(&error) => Err(template_error(&error)),
             _ => Ok(()),
         }
+    }
+
+    /// Fills the placeholders in; says why if that fails, now and then.
+    pub(super) fn fill(&self, asked: &Asked<'_>) -> Option<Vec<u8>> {
+        self.render(asked)
+            .inspect_err(|error| {
+                self.complaint.raise(Instant::now(), |unsaid| {
+                    let service = asked.service;
+                    tracing::warn!(service, %error, unsaid, "the text of a reply has failed");
+                });
+            })
+            .ok()
     }
 
     pub(super) fn uses_head(&self) -> bool {
@@ -180,13 +186,12 @@ impl Template {
             names.insert("request", text(asked.request));
         }
         if let Some(head) = self.uses_head.then(|| Head::parse(asked.head)).flatten() {
-            let lower = |(name, value): (&str, &[u8])| (name.to_ascii_lowercase(), text(value));
-            let headers: BTreeMap<String, Value> = head.headers().map(lower).collect();
+            let headers = HeadersObject::from(&head);
             names.extend([
                 ("method", Value::from(head.method)),
                 ("path", Value::from(head.path)),
                 ("query", Value::from(head.query)),
-                ("headers", Value::from(headers)),
+                ("headers", Value::from_object(headers)),
             ]);
         }
         Value::from(names)
@@ -217,86 +222,37 @@ fn template_error(error: &minijinja::Error) -> TemplateError {
     }
 }
 
-fn unknown_name(name: &str, http: bool) -> TemplateError {
+/// Whether an error is the template's own, whoever asks. One in an expression is the cause of the
+/// one that is told.
+fn is_fault(error: &minijinja::Error) -> bool {
+    use ErrorKind::{OutOfFuel, UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest};
+    matches!(
+        error.kind(),
+        OutOfFuel | UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest
+    )
+}
+
+fn unknown_names(unknown: &[&str], http: bool) -> TemplateError {
     let allowed = NAMES.iter().chain(if http { &HTTP_NAMES[..] } else { &[] });
     let allowed: Vec<&str> = allowed.copied().collect();
-    let hint = if HTTP_NAMES.contains(&name) {
-        " (only with read = \"http\")"
-    } else {
-        ""
+    let explain = |name: &&str| {
+        let near = |other: &&&str| strsim::damerau_levenshtein(name, other) <= 2;
+        match allowed.iter().find(near) {
+            _ if HTTP_NAMES.contains(name) => format!("`{name}` (only with read = \"http\")"),
+            Some(near) => format!("`{name}` (did you mean `{near}`?)"),
+            None => format!("`{name}`"),
+        }
     };
+    let explained: Vec<String> = unknown.iter().map(explain).collect();
     let message = format!(
-        "unknown name `{name}`{hint}; a template may use {}",
+        "unknown name {}; a template may use {}",
+        explained.join(", "),
         allowed.join(", ")
     );
     TemplateError {
         message,
         line: None,
     }
-}
-
-/// Bytes as text; what is not UTF-8 becomes U+FFFD.
-fn text(bytes: &[u8]) -> Value {
-    match String::from_utf8_lossy(bytes) {
-        Cow::Borrowed(text) => Value::from(text),
-        Cow::Owned(text) => Value::from(text),
-    }
-}
-
-/// `{{ peer }}`, `{{ peer.ip }}`, `{{ peer.port }}`.
-#[derive(Debug)]
-struct PeerObject(Peer);
-
-impl Object for PeerObject {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Plain
-    }
-
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        match key.as_str()? {
-            "ip" => Some(Value::from(self.0.ip().map(|ip| ip.to_string()))),
-            "port" => Some(Value::from(self.0.port())),
-            _ => None,
-        }
-    }
-
-    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// `{{ time }}` in the form of RFC 3339, `{{ time.unix }}`, `{{ time | strftime("%H:%M") }}`; UTC.
-#[derive(Debug)]
-struct TimeObject(Timestamp);
-
-impl From<std::time::SystemTime> for TimeObject {
-    fn from(now: std::time::SystemTime) -> Self {
-        let now = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH);
-        Self(Timestamp::from_second(now.as_second()).unwrap_or(Timestamp::UNIX_EPOCH))
-    }
-}
-
-impl Object for TimeObject {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Plain
-    }
-
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        (key.as_str()? == "unix").then(|| Value::from(self.0.as_second()))
-    }
-
-    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-fn strftime(time: &Value, format: &str) -> Result<String, minijinja::Error> {
-    let invalid = |detail: String| minijinja::Error::new(ErrorKind::InvalidOperation, detail);
-    let time = time
-        .downcast_object_ref::<TimeObject>()
-        .ok_or_else(|| invalid("strftime formats `time` alone".to_owned()))?;
-    let zoned = time.0.to_zoned(TimeZone::UTC);
-    jiff::fmt::strtime::format(format, &zoned).map_err(|error| invalid(error.to_string()))
 }
 
 /// Refuses to grow over [`OUTPUT_BYTES_MAX`].

@@ -19,6 +19,7 @@ use crate::engine::service::{Access, Linger, Service, Timeouts};
 use crate::engine::worker::PoolOptions;
 use crate::exchange::{HalfClose, Options};
 use crate::metrics::Metrics;
+use crate::reply::file::Source;
 use crate::reply::http::{HttpHead, HttpOptions};
 use crate::reply::page::Page;
 use crate::reply::template::Template;
@@ -257,7 +258,7 @@ fn reply(
         Body::Text(text) => Reply::Page(Page::new(text.as_bytes(), is_http.then_some(&options))),
         Body::Echo => Reply::Echo { http },
         Body::File(path) => Reply::File {
-            path: path.as_path().into(),
+            source: Source::new(path).into(),
             http,
         },
     })

@@ -17,7 +17,8 @@ pub(super) const ADMIN_TURNED_AWAY_MAX: usize = 16;
 /// Connections of the admin listener: a few scrapers, and someone with a browser.
 pub(super) const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// Without a configured number: more than most need, and what 24 MB of memory hold.
+/// Without a configured number: more than most need, and less than 40 MB of memory if each has sent
+/// half a request.
 pub(super) const DEFAULT_MAX: usize = 8192;
 
 /// Descriptors for the rest: epoll sets, eventfds, logs, /proc at a scrape.
@@ -52,22 +53,34 @@ pub(super) fn max_connections(loaded: &Loaded) -> Result<usize, StartError> {
         .iter()
         .any(|service| matches!(service.reply.body, Body::File(_)));
     let per_connection = if reads_files { 2 } else { 1 };
-    let held = descriptors.saturating_sub(reserved) / per_connection;
+    let fitting = descriptors.saturating_sub(reserved) / per_connection;
     let asked = config.server.max_connections;
-    if asked > held || held == 0 {
+    if asked > fitting || fitting == 0 {
         let needed = reserved + asked.max(1) * per_connection;
+        let message = if asked == 0 {
+            format!(
+                "the limit of {descriptors} descriptors (RLIMIT_NOFILE) is too low to serve anyone"
+            )
+        } else {
+            format!(
+                "{asked} connections are more than {descriptors} descriptors (RLIMIT_NOFILE) hold"
+            )
+        };
+        let label = format!("{fitting} would fit: {reserved} descriptors are for other things");
+        let help =
+            format!("allow {needed}: `ulimit -n {needed}`, or `LimitNOFILE={needed}` in the unit");
         let fault = loaded.fault(
             &Place::top("server.max_connections"),
-            format!("{} connections need {needed} descriptors", asked.max(1)),
-            format!("the limit is {descriptors} (RLIMIT_NOFILE), which holds {held}"),
-            Some(format!("raise it (`LimitNOFILE={needed}` in the unit), or ask for fewer; 0 takes what there is")),
+            message,
+            label,
+            Some(help),
         );
         return Err(Faults::from(fault).into());
     }
     Ok(if asked > 0 {
         asked
     } else {
-        held.min(DEFAULT_MAX)
+        fitting.min(DEFAULT_MAX)
     })
 }
 

@@ -1,52 +1,81 @@
 //! Becoming somebody else once every address is bound.
 
+use std::ffi::CString;
 use std::io;
 
 use nix::unistd::{self, Gid, Group, Uid, User};
 
-use crate::config::types::Server;
+use crate::config::document::Place;
+use crate::config::fault::{Fault, Faults};
+use crate::config::load::Loaded;
 use crate::server::StartError;
 
-/// Switches to the configured user and group, if started as root. Before any thread is started,
-/// so that none keeps root's rights.
+/// Whom to become.
+#[derive(Debug)]
+pub(super) struct Identity {
+    name: String,
+    uid: Uid,
+    gid: Gid,
+}
+
+/// Looks the configured user and group up; `None` if there is nobody to become.
 ///
 /// # Errors
-/// * there is no such user or group, or the system refuses
-pub(super) fn switch(server: &Server) -> Result<(), StartError> {
+/// * there is no such user or group
+pub(super) fn find(loaded: &Loaded) -> Result<Option<Identity>, Faults> {
+    let server = &loaded.config.server;
     let Some(name) = &server.user else {
-        return Ok(());
+        return Ok(None);
     };
     if !Uid::effective().is_root() {
         tracing::warn!(user = name, "not started as root: staying who we are");
-        return Ok(());
+        return Ok(None);
     }
+    let user = User::from_name(name).ok().flatten();
+    let user = user.ok_or_else(|| nobody(loaded, "server.user", "user", name))?;
+    let gid = match &server.group {
+        Some(name) => {
+            let group = Group::from_name(name).ok().flatten();
+            let group = group.ok_or_else(|| nobody(loaded, "server.group", "group", name))?;
+            group.gid
+        }
+        None => user.gid,
+    };
+    let identity = Identity {
+        name: user.name,
+        uid: user.uid,
+        gid,
+    };
+    Ok(Some(identity))
+}
+
+fn nobody(loaded: &Loaded, key: &str, what: &str, name: &str) -> Fault {
+    let message = format!("there is no {what} `{name}` on this machine");
+    loaded.fault(&Place::top(key), message, "", None)
+}
+
+/// Becomes `identity`, with all the groups it is in. Before the first thread that serves anyone;
+/// those that wait for signals switch too (setxid(2) of glibc is for all threads).
+///
+/// # Errors
+/// * the system refuses
+pub(super) fn switch(identity: &Identity) -> Result<(), StartError> {
+    let Identity { name, uid, gid } = identity;
     let error = |error| StartError::System {
         what: "switch the user",
         error,
     };
-    let user = User::from_name(name).map_err(|errno| error(errno.into()))?;
-    let user = user.ok_or_else(|| error(io::Error::other(format!("there is no user `{name}`"))))?;
-    let gid = match &server.group {
-        Some(name) => group(name).map_err(error)?,
-        None => user.gid,
-    };
+    let c_name = CString::new(name.as_str()).map_err(|nul| error(io::Error::other(nul)))?;
     // The groups first: afterwards it isn't allowed anymore.
-    unistd::setgroups(&[gid])
-        .and_then(|()| unistd::setgid(gid))
-        .and_then(|()| unistd::setuid(user.uid))
+    unistd::initgroups(&c_name, *gid)
+        .and_then(|()| unistd::setgid(*gid))
+        .and_then(|()| unistd::setuid(*uid))
         .map_err(|errno| error(errno.into()))?;
     tracing::info!(
         user = name,
-        uid = user.uid.as_raw(),
+        uid = uid.as_raw(),
         gid = gid.as_raw(),
         "switched the user"
     );
     Ok(())
-}
-
-fn group(name: &str) -> io::Result<Gid> {
-    let group = Group::from_name(name)?;
-    group
-        .map(|group| group.gid)
-        .ok_or_else(|| io::Error::other(format!("there is no group `{name}`")))
 }

@@ -65,6 +65,9 @@ fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
     let first = Listener::bind(&addr, &OPTIONS).expect("bound");
     let error = Listener::bind(&addr, &OPTIONS).expect_err("somebody listens");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    let path = folder.path().join("socket");
+    let mode = std::fs::metadata(path).expect("it is there").mode();
+    assert_eq!(mode & 0o777, 0o666, "the folder decides who may connect");
     drop(first);
     Listener::bind(&addr, &OPTIONS).expect("the stale one is replaced");
 }

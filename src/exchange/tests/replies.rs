@@ -201,13 +201,14 @@ fn continue_is_sent_once_and_before_the_reply() {
 #[test]
 fn a_status_without_content_gets_none() {
     let (_folder, path, _) = temporary(100_000);
+    let source = Arc::new(Source::new(&path));
     let head = |status| Some(HttpHead::new(&HttpOptions::of(status)));
     for status in [204, 304] {
         for reply in [
             template("{{ path }}", true),
             Reply::Echo { http: head(status) },
             Reply::File {
-                path: Arc::clone(&path),
+                source: Arc::clone(&source),
                 http: head(status),
             },
         ] {
