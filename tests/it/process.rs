@@ -32,8 +32,10 @@ impl Process {
         let (lines_tx, lines) = crossbeam_channel::unbounded();
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                // Nobody waits for it anymore.
-                let _sent = lines_tx.send(line);
+                if lines_tx.send(line).is_err() {
+                    // Nobody listens anymore: the pipe is closed.
+                    return;
+                }
             }
         });
         Self {
@@ -82,6 +84,11 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Closes its stderr at our end, as soon as it says something.
+    pub(crate) fn stop_listening(&mut self) {
+        self.lines = crossbeam_channel::never();
     }
 
     /// Whether it has ended; sends the signal if not.
@@ -242,4 +249,19 @@ fn a_second_sigint_ends_it_at_once() {
 #[test]
 fn a_signal_of_the_other_kind_is_a_second_one_too() {
     second_signal(Signal::TERM, Signal::INT, 130);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Process::with_config(folder.path(), &hello());
+    let addr = process.addr();
+    process.stop_listening();
+    // The first line closes the pipe, the others are written into nothing.
+    for _ in 0..3 {
+        process.signal(Signal::HUP);
+        assert_eq!(exchange(addr, b"you\n"), b"hello, you\n");
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().0, Some(0));
 }
