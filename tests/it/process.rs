@@ -88,7 +88,8 @@ impl Process {
 
     /// Closes its stderr at our end, as soon as it says something.
     pub(crate) fn stop_listening(&mut self) {
-        self.lines = crossbeam_channel::never();
+        // Of a sender that is gone already.
+        self.lines = crossbeam_channel::bounded(0).1;
     }
 
     /// Whether it has ended; sends the signal if not.
