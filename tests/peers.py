@@ -115,6 +115,14 @@ def exchanges(exchange, addr, wanted, count, results):
     results.put(faults)
 
 
+def greet(sock, faults):
+    """One exchange with `hello`; an error of the socket is the caller's."""
+    sock.sendall(b"you\n")
+    got = read_all(sock)
+    if got != HELLO:
+        faults.append(f"cut: {got!r}")
+
+
 def good_client(addr, seconds, results):
     """Client process: latencies in seconds, and failures, at a steady rate."""
     latencies, faults = [], []
@@ -128,10 +136,7 @@ def good_client(addr, seconds, results):
         # One that comes late because the one before took long has waited since it was due.
         try:
             with connect(addr) as sock:
-                sock.sendall(b"you\n")
-                got = read_all(sock)
-            if got != HELLO:
-                faults.append(f"cut: {got!r}")
+                greet(sock, faults)
         except OSError as error:
             faults.append(f"{type(error).__name__}: {error}")
         latencies.append(time.monotonic() - due)
@@ -169,10 +174,7 @@ def loop(addr, done, is_stopping, faults):
         with sock:
             try:
                 sock.settimeout(CLIENT_SECONDS)
-                sock.sendall(b"you\n")
-                got = read_all(sock)
-                if got != HELLO:
-                    faults.append(f"cut: {got!r}")
+                greet(sock, faults)
             except OSError as error:
                 faults.append(f"{type(error).__name__}: {error}")
         with done.get_lock():

@@ -88,7 +88,7 @@ pub(super) fn start(
     Ok((
         Pool {
             queue: queue_tx,
-            unserved: queue_rx.clone(),
+            unserved: queue_rx,
             queue_capacity: options.queue_capacity,
         },
         ended_rx,
