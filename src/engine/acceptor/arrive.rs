@@ -145,11 +145,19 @@ impl Acceptor {
         self.listeners.iter().filter_map(due).min()
     }
 
-    /// A batch from each listener that is ready, beginning with another one each turn.
+    /// Accepts, and dismisses those turned away who have had their time.
     pub(super) fn accept(&mut self, now: Instant) -> io::Result<()> {
         if self.is_closing() {
             self.accept_last(now)?;
+        } else {
+            self.accept_in_turn(now)?;
         }
+        self.dismiss(now);
+        Ok(())
+    }
+
+    /// A batch from each listener that is ready, beginning with another one each turn.
+    fn accept_in_turn(&mut self, now: Instant) -> io::Result<()> {
         let count = self.listeners.len();
         for offset in 0..count {
             let number = (self.first_listener + offset) % count;
@@ -167,7 +175,6 @@ impl Acceptor {
             }
         }
         self.first_listener = (self.first_listener + 1) % count.max(1);
-        self.dismiss(now);
         Ok(())
     }
 
