@@ -1,0 +1,26 @@
+//! The arguments, as clap reads them.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// One connection, one exchange: accept, read a request, reply, close.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+pub(super) struct Arguments {
+    /// The configuration. Else ./server.toml, then /etc/replyd/server.toml, then a built-in one.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Tells every fault of a configuration at once; 78 if there is one.
+    Check {
+        /// Else the one that replyd would run with.
+        file: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,50 @@
+//! The command line: arguments, logs, signals and exit codes. The only place that knows them.
+
+mod arguments;
+mod check;
+mod log;
+mod serve;
+mod signals;
+mod source;
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::Parser as _;
+use replyd::config::fault::Faults;
+
+use crate::cli::arguments::{Arguments, Command};
+
+/// Exit codes. 64 and 78 are those of sysexits.h.
+const DRAINED: u8 = 0;
+const FAILED: u8 = 1;
+const ABANDONED: u8 = 3;
+const USAGE: u8 = 64;
+const CONFIG: u8 = 78;
+
+/// Does what the arguments say, and returns the exit code.
+pub(crate) fn run() -> u8 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { USAGE } else { DRAINED };
+            // Nothing to do about a terminal that is gone.
+            let _printed = error.print();
+            return code;
+        }
+    };
+    match arguments.command {
+        Some(Command::Check { file }) => check::check(file.as_deref()),
+        None => serve::serve(arguments.config.as_deref()),
+    }
+}
+
+/// To the terminal, without the decoration of a log.
+fn say(text: &str) {
+    let _written = io::stderr().write_all(text.as_bytes());
+}
+
+/// Tells all faults of a configuration; the exit code that goes with them.
+fn refuse(faults: &Faults) -> u8 {
+    say(&faults.render(io::stderr().is_terminal()));
+    CONFIG
+}

@@ -1,0 +1,58 @@
+//! Signals: SIGINT by ctrlc, SIGTERM and SIGHUP by signal-hook.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use signal_hook::consts::{SIGHUP, SIGTERM};
+
+/// Exit codes of a second signal, which ends the process at once: 128 + its number.
+const SECOND_SIGINT: i32 = 130;
+const SECOND_SIGTERM: i32 = 143;
+
+/// What comes so soon after the first signal is the same one: `timeout` sends it to its child, and
+/// then to the child's whole group.
+const SAME_SIGNAL: Duration = Duration::from_millis(2);
+
+/// Gets a message at the first SIGINT or SIGTERM; the second one ends the process.
+///
+/// ctrlc's `termination` feature would make SIGHUP a stop too, so SIGTERM comes from elsewhere.
+pub(super) fn stop() -> io::Result<Receiver<()>> {
+    let (stop_tx, stop_rx) = crossbeam_channel::bounded(1);
+    let stopped_at = Arc::new(OnceLock::new());
+    let on_interrupt = stopper(&stop_tx, &stopped_at, SECOND_SIGINT);
+    // Not try_set_handler: a shell's background job starts with SIGINT ignored, and that refuses.
+    ctrlc::set_handler(on_interrupt).map_err(io::Error::other)?;
+    let on_terminate = stopper(&stop_tx, &stopped_at, SECOND_SIGTERM);
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if signal == SIGTERM {
+                    on_terminate();
+                } else {
+                    tracing::warn!(
+                        "SIGHUP: this version reads its configuration at its start only"
+                    );
+                }
+            }
+        })?;
+    Ok(stop_rx)
+}
+
+fn stopper(
+    stop: &Sender<()>,
+    stopped_at: &Arc<OnceLock<Instant>>,
+    second: i32,
+) -> impl Fn() + Send + use<> {
+    let (stop, stopped_at) = (stop.clone(), Arc::clone(stopped_at));
+    move || {
+        if stopped_at.get_or_init(Instant::now).elapsed() > SAME_SIGNAL {
+            std::process::exit(second);
+        }
+        // Full or disconnected: the stop is known already.
+        let _told = stop.try_send(());
+    }
+}

@@ -1,0 +1,52 @@
+//! Which configuration: the one that was named, or the first that exists.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use replyd::config::fault::{Fault, Faults};
+use replyd::config::load::{self, Loaded};
+
+/// Where a configuration is looked for, in this order.
+const PATHS: [&str; 2] = ["server.toml", "/etc/replyd/server.toml"];
+
+/// Reads the configuration that was named, or the first that exists.
+pub(super) fn load(file: Option<&Path>) -> Result<Loaded, Faults> {
+    if let Some(file) = file {
+        return load::load(file);
+    }
+    for path in PATHS.map(Path::new) {
+        // Only a file that doesn't exist is passed over: one that can't be read is told.
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ => {
+                refuse_planted(path)?;
+                return load::load(path);
+            }
+        }
+    }
+    Ok(load::built_in())
+}
+
+/// Root doesn't take what someone else has put into the folder it happens to stand in.
+fn refuse_planted(path: &Path) -> Result<(), Faults> {
+    let is_root = rustix::process::geteuid().is_root();
+    match path.metadata() {
+        Ok(metadata) if is_root && path.is_relative() && metadata.uid() != 0 => {
+            let name = path.display().to_string();
+            let fault = Fault::of(name, "root takes no ./server.toml of another user");
+            Err(fault
+                .help("name it, if it is to be: `replyd --config ./server.toml`")
+                .into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the log calls it.
+pub(super) fn name(loaded: &Loaded) -> String {
+    loaded
+        .path
+        .as_ref()
+        .map_or_else(|| "built in".to_owned(), |path| path.display().to_string())
+}
