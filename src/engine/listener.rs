@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::Mode;
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::engine::sockopt::{ListenQueue, TcpDeferAccept, TcpListenInfo};
@@ -102,13 +102,50 @@ impl Listener {
             }
             ListenAddr::Unix(path) => (ListenAddr::Unix(path.clone()), Some(identity(path)?)),
         };
-        let is_deferring = made.is_none() && !options.defer_accept.is_zero();
-        Ok(Self {
+        Ok(Self::new(fd, addr, made, options))
+    }
+
+    /// Takes over a socket that listens on `addr` already, and sets all that can still be set: what
+    /// has been set on it before doesn't count.
+    ///
+    /// `is_ours` says whether a replyd has made it. Then the path of a unix socket is removed when
+    /// newcomers are stopped; another's path is never touched.
+    ///
+    /// # Errors
+    /// * an option is unknown to the kernel
+    pub fn adopt(
+        fd: OwnedFd,
+        addr: ListenAddr,
+        is_ours: bool,
+        options: &ListenerOptions,
+    ) -> io::Result<Self> {
+        rustix::io::fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let made = match &addr {
+            ListenAddr::Tcp(_) => {
+                set_tcp_options(&fd, options)?;
+                None
+            }
+            ListenAddr::Unix(path) => is_ours.then(|| identity(path).ok()).flatten(),
+        };
+        // Of a socket that listens, this sets the backlog.
+        net::listen(&fd, i32::from(options.backlog))?;
+        Ok(Self::new(fd, addr, made, options))
+    }
+
+    fn new(
+        fd: OwnedFd,
+        addr: ListenAddr,
+        made: Option<(u64, u64)>,
+        options: &ListenerOptions,
+    ) -> Self {
+        let is_deferring = matches!(addr, ListenAddr::Tcp(_)) && !options.defer_accept.is_zero();
+        Self {
             fd,
             addr,
             made,
             is_deferring,
-        })
+        }
     }
 
     /// Where it listens; port 0 has become a real one.
@@ -169,7 +206,7 @@ impl Listener {
         match &self.addr {
             ListenAddr::Tcp(_) => socket2::SockRef::from(&self.fd).attach_filter(&drop_pure_syn()),
             // A successor may have put its own there.
-            ListenAddr::Unix(path) if identity(path).ok() == self.made => {
+            ListenAddr::Unix(path) if self.made.is_some() && identity(path).ok() == self.made => {
                 std::fs::remove_file(path)
             }
             ListenAddr::Unix(_) => Ok(()),
@@ -196,25 +233,30 @@ fn bind_tcp(addr: SocketAddr, options: &ListenerOptions) -> io::Result<OwnedFd> 
     if addr.is_ipv6() {
         sockopt::set_ipv6_v6only(&fd, true)?;
     }
-    // A reply may take more than one send: none of them waits for an acknowledgement.
-    sockopt::set_tcp_nodelay(&fd, true)?;
-    if !options.keepalive.is_zero() {
-        sockopt::set_socket_keepalive(&fd, true)?;
-        sockopt::set_tcp_keepidle(&fd, whole_seconds(options.keepalive))?;
-        sockopt::set_tcp_keepintvl(&fd, whole_seconds(options.keepalive))?;
-        sockopt::set_tcp_keepcnt(&fd, 3)?;
-    }
-    if !options.user_timeout.is_zero() {
-        let milliseconds = u32::try_from(options.user_timeout.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(&fd, milliseconds)?;
-    }
-    if !options.defer_accept.is_zero() {
-        let seconds =
-            u32::try_from(whole_seconds(options.defer_accept).as_secs()).unwrap_or(u32::MAX);
-        nix::sys::socket::setsockopt(&fd, TcpDeferAccept, &seconds)?;
-    }
+    set_tcp_options(&fd, options)?;
     net::bind(&fd, &addr)?;
     Ok(fd)
+}
+
+/// Sets every option, those that are off too: an adopted socket may have others.
+fn set_tcp_options(fd: &OwnedFd, options: &ListenerOptions) -> io::Result<()> {
+    // A reply may take more than one send: none of them waits for an acknowledgement.
+    sockopt::set_tcp_nodelay(fd, true)?;
+    sockopt::set_socket_keepalive(fd, !options.keepalive.is_zero())?;
+    if !options.keepalive.is_zero() {
+        sockopt::set_tcp_keepidle(fd, whole_seconds(options.keepalive))?;
+        sockopt::set_tcp_keepintvl(fd, whole_seconds(options.keepalive))?;
+        sockopt::set_tcp_keepcnt(fd, 3)?;
+    }
+    let milliseconds = u32::try_from(options.user_timeout.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(fd, milliseconds)?;
+    let seconds = if options.defer_accept.is_zero() {
+        0
+    } else {
+        u32::try_from(whole_seconds(options.defer_accept).as_secs()).unwrap_or(u32::MAX)
+    };
+    nix::sys::socket::setsockopt(fd, TcpDeferAccept, &seconds)?;
+    Ok(())
 }
 
 /// A socket's path outlives its process: one that nobody listens on anymore is replaced.

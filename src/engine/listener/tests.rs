@@ -43,11 +43,81 @@ fn options_are_set_once_and_inherited() {
         sockopt::tcp_user_timeout(&socket).expect("an option"),
         10_000
     );
-    let status = rustix::fs::fcntl_getfl(&socket).expect("flags");
-    assert!(status.contains(rustix::fs::OFlags::NONBLOCK));
+    assert!(is_nonblocking(&socket));
     let flags = rustix::io::fcntl_getfd(&socket).expect("flags");
-    assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    assert!(flags.contains(FdFlags::CLOEXEC));
     assert!(matches!(listener.accept(), Accepted::Nothing));
+}
+
+/// The same listening socket, adopted with `options`.
+fn adopt(listener: &Listener, is_ours: bool, options: &ListenerOptions) -> Listener {
+    let fd = listener.as_fd().try_clone_to_owned().expect("a descriptor");
+    Listener::adopt(fd, listener.addr().clone(), is_ours, options).expect("adopted")
+}
+
+fn is_nonblocking(fd: impl AsFd) -> bool {
+    let status = rustix::fs::fcntl_getfl(fd).expect("flags");
+    status.contains(rustix::fs::OFlags::NONBLOCK)
+}
+
+#[test]
+fn what_was_set_on_an_adopted_socket_does_not_count() {
+    let deferring = ListenerOptions {
+        defer_accept: Duration::from_secs(5),
+        ..OPTIONS
+    };
+    let any = ListenAddr::Tcp("127.0.0.1:0".parse().expect("an address"));
+    let bound = Listener::bind(&any, &deferring).expect("bound");
+    rustix::io::ioctl_fionbio(&bound, false).expect("blocking");
+    let off = ListenerOptions {
+        backlog: 9,
+        defer_accept: Duration::ZERO,
+        keepalive: Duration::ZERO,
+        user_timeout: Duration::ZERO,
+    };
+    let adopted = adopt(&bound, false, &off);
+    assert_eq!(adopted.deferring(), None);
+    assert!(is_nonblocking(&adopted));
+    let flags = rustix::io::fcntl_getfd(&adopted).expect("flags");
+    assert!(flags.contains(FdFlags::CLOEXEC));
+    assert_eq!(adopted.backlog_granted(), Some(9));
+    let seconds = nix::sys::socket::getsockopt(&adopted, TcpDeferAccept);
+    assert_eq!(seconds, Ok(0));
+    assert!(!sockopt::socket_keepalive(&adopted).expect("an option"));
+    assert_eq!(sockopt::tcp_user_timeout(&adopted).expect("an option"), 0);
+    assert!(sockopt::tcp_nodelay(&adopted).expect("an option"));
+
+    let adopted = adopt(&adopted, false, &deferring);
+    assert!(adopted.deferring().is_some());
+    let seconds = nix::sys::socket::getsockopt(&adopted, TcpDeferAccept);
+    assert!(seconds.is_ok_and(|seconds| seconds > 0), "{seconds:?}");
+    assert!(sockopt::socket_keepalive(&adopted).expect("an option"));
+    let milliseconds = sockopt::tcp_user_timeout(&adopted).expect("an option");
+    assert_eq!(milliseconds, 10_000);
+}
+
+#[test]
+fn who_is_in_the_queue_of_an_adopted_socket_is_accepted() {
+    let (bound, addr) = bind("127.0.0.1:0");
+    let _client = TcpStream::connect(addr).expect("connected");
+    let adopted = adopt(&bound, true, &OPTIONS);
+    drop(bound);
+    assert_eq!(*adopted.addr(), ListenAddr::Tcp(addr));
+    assert!(matches!(adopted.accept(), Accepted::Connection(..)));
+}
+
+#[test]
+fn the_path_of_an_adopted_socket_is_removed_only_if_it_is_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let bound = Listener::bind(&ListenAddr::Unix(path.clone()), &OPTIONS).expect("bound");
+    let another = adopt(&bound, false, &OPTIONS);
+    another.stop_newcomers().expect("stopped");
+    assert!(path.exists(), "the path of another is gone");
+    let ours = adopt(&bound, true, &OPTIONS);
+    ours.stop_newcomers().expect("stopped");
+    assert!(!path.exists(), "our own path is still there");
+    another.stop_newcomers().expect("nothing to remove");
 }
 
 #[test]
