@@ -121,6 +121,24 @@ impl Metrics {
         }
     }
 
+    /// Forgets the children of one TCP listener.
+    pub fn forget_listener(&self, service: &str, addr: &str) {
+        for family in [&self.listener_queue_length, &self.listener_queue_limit] {
+            // It may have none: a unix listener.
+            let _removed = family.remove_label_values(&[service, addr]);
+        }
+    }
+
+    /// Forgets every child of a service that is gone.
+    pub fn forget_service(&self, name: &str) {
+        self.services.forget(name);
+    }
+
+    /// Forgets a pool.
+    pub fn forget_pool(&self, name: &str) {
+        self.pools.forget(name);
+    }
+
     /// Adds a pool: `queue_length` is asked at each scrape, `queue_capacity` is in connections.
     pub fn pool(
         &self,
@@ -131,6 +149,11 @@ impl Metrics {
     ) -> Arc<PoolMetrics> {
         self.pools
             .add(name, workers, queue_capacity, Box::new(queue_length))
+    }
+
+    /// Notes that a configuration was refused.
+    pub fn config_refused(&self) {
+        self.reload_successful.set(0);
     }
 
     /// Notes that a configuration was taken at `unix_seconds`.

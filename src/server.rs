@@ -305,7 +305,7 @@ fn engine(
     acceptor_name: &'static str,
     plan: Plan,
     listeners: Vec<(Listener, usize)>,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
 ) -> Result<Engine, StartError> {
     let options = EngineOptions {
         acceptor_name,

@@ -1,10 +1,15 @@
 //! What comes home to the acceptor, through its one inbox.
 
+use std::io;
 use std::time::Instant;
 
+use crossbeam_channel::Sender;
+
+use crate::engine::change::Change;
 use crate::engine::connection::Connection;
 use crate::engine::room::Wait;
 use crate::engine::token::Token;
+use crate::engine::worker::Pool;
 use crate::reply::Made;
 
 /// A message to the acceptor. Whatever happens to a connection happens in their order.
@@ -25,8 +30,14 @@ pub(super) enum Home {
 }
 
 /// What the acceptor is told from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Order {
+    /// Serve something else from now on, and say how that went.
+    Change(Box<(Change, Vec<Pool>)>, Sender<io::Result<()>>),
+    /// Close the listeners that a change has retired.
+    CloseRetired,
+    /// Send a probe through the queue of every pool.
+    Probe(Sender<()>),
     /// Let nobody new in; accept who was on the way.
     StopNewcomers,
     /// Close the listeners; end when nothing is open, or at this time.

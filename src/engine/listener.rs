@@ -63,6 +63,9 @@ pub struct Listener {
 
     /// The kernel holds connections back until they speak.
     is_deferring: bool,
+
+    /// Somebody keeps it for our successor.
+    outlives_us: bool,
 }
 
 /// What came of one accept(2).
@@ -145,7 +148,28 @@ impl Listener {
             addr,
             made,
             is_deferring,
+            outlives_us: false,
         }
+    }
+
+    /// Notes that somebody else holds it too, and keeps it for our successor: then it must not be
+    /// made deaf, and who is queued for it when we end is served after us.
+    #[must_use]
+    pub fn kept_by_others(self) -> Self {
+        Self {
+            outlives_us: true,
+            ..self
+        }
+    }
+
+    /// Sets other options; the sockets accepted from now on have them.
+    pub(super) fn apply(&mut self, options: &ListenerOptions) -> io::Result<()> {
+        if let ListenAddr::Tcp(_) = self.addr {
+            set_tcp_options(&self.fd, options)?;
+            self.is_deferring = !options.defer_accept.is_zero();
+        }
+        // Of a socket that listens, this sets the backlog.
+        Ok(net::listen(&self.fd, i32::from(options.backlog))?)
     }
 
     /// Where it listens; port 0 has become a real one.
@@ -162,6 +186,10 @@ impl Listener {
             ListenAddr::Tcp(addr) if self.is_deferring => Some(addr),
             _ => None,
         }
+    }
+
+    pub(super) fn outlives_us(&self) -> bool {
+        self.outlives_us
     }
 
     /// The backlog that the kernel granted, in connections. Nothing for unix sockets.

@@ -5,6 +5,7 @@
 
 mod acceptor;
 mod bell;
+pub mod change;
 mod connection;
 mod deadlines;
 mod home;
@@ -24,14 +25,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, TryRecvError};
 
 use crate::engine::acceptor::Acceptor;
+use crate::engine::change::Change;
 use crate::engine::home::{Home, Order};
 use crate::engine::inbox::Outbox;
 use crate::engine::listener::Listener;
 use crate::engine::service::Service;
-use crate::engine::worker::PoolOptions;
+use crate::engine::worker::{Pool, PoolOptions};
 use crate::metrics::Metrics;
 
 /// What an engine is made of.
@@ -72,6 +74,20 @@ pub struct Limits {
 pub struct Engine {
     outbox: Outbox<Home>,
     ended: Receiver<io::Result<Report>>,
+    metrics: Arc<Metrics>,
+    max_connections: usize,
+
+    /// How many pools it has.
+    pools: usize,
+}
+
+/// On its way through the acceptor and every pool's queue.
+#[derive(Debug)]
+pub struct Probe {
+    back: Receiver<()>,
+
+    /// Pools that it has not come through yet.
+    missing: usize,
 }
 
 /// What a drain has come to.
@@ -95,7 +111,7 @@ impl Engine {
     ///
     /// # Errors
     /// * out of descriptors, threads or memory
-    pub fn start(options: EngineOptions, metrics: &Metrics) -> io::Result<Self> {
+    pub fn start(options: EngineOptions, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let EngineOptions {
             acceptor_name,
             services,
@@ -105,38 +121,70 @@ impl Engine {
         } = options;
         let max_connections = limits.max_connections;
         let (outbox, inbox) = inbox::inbox(2 * max_connections + OTHER_MESSAGES)?;
-        for (number, service) in services.iter().enumerate() {
-            if let Some(maker) = &service.maker {
-                let outbox = outbox.clone();
-                let answer =
-                    move |token, made| outbox.send(Home::Answer(number, token, made)).is_ok();
-                maker.start(&service.exchange.service, max_connections, answer)?;
-            }
-        }
-        let started = pools
-            .iter()
-            .map(|pool| worker::start(pool, max_connections, &outbox, metrics));
-        let started: Result<Vec<_>, _> = started.collect();
-        let (pools, workers): (Vec<_>, Vec<_>) =
-            started.map_err(io::Error::other)?.into_iter().unzip();
-        let acceptor = Acceptor::new(services, listeners, pools, inbox, limits, metrics)?;
-
         let (ended_tx, ended_rx) = crossbeam_channel::bounded(1);
+        let engine = Self {
+            outbox,
+            ended: ended_rx,
+            metrics: Arc::clone(metrics),
+            max_connections,
+            pools: pools.len(),
+        };
+        for (number, service) in services.iter().enumerate() {
+            engine.start_maker(number, service)?;
+        }
+        let pools = engine.start_pools(&pools)?;
+        let metrics = Arc::clone(metrics);
+        let mut acceptor = Acceptor::new(services, listeners, pools, inbox, limits, metrics)?;
+
         thread::Builder::new()
             .name(acceptor_name.to_owned())
             .spawn(move || {
                 let report = acceptor.run();
-                for worker in workers {
+                for workers in acceptor.dismiss_workers() {
                     // The end of the last worker disconnects; one that is stuck is left behind.
-                    let _ended = worker.recv_timeout(WORKERS_END);
+                    let _ended = workers.recv_timeout(WORKERS_END);
                 }
                 // Nobody listens where a start failed half-way.
                 let _told = ended_tx.send(report);
             })?;
-        Ok(Self {
-            outbox,
-            ended: ended_rx,
-        })
+        Ok(engine)
+    }
+
+    /// Serves something else from now on. Back when that is so.
+    ///
+    /// # Errors
+    /// * out of descriptors, threads or memory; then nothing has changed
+    pub fn change(&mut self, change: Change) -> io::Result<()> {
+        for (number, service) in &change.services {
+            self.start_maker(*number, service)?;
+        }
+        let names: Vec<String> = change.pools.iter().map(|pool| pool.name.clone()).collect();
+        let pools = self.start_pools(&change.pools)?;
+        let (done_tx, done_rx) = crossbeam_channel::bounded(1);
+        self.order(Order::Change(Box::new((change, pools)), done_tx));
+        let done = done_rx
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the acceptor has ended")));
+        match &done {
+            Ok(()) => self.pools += names.len(),
+            Err(_) => names.iter().for_each(|name| self.metrics.forget_pool(name)),
+        }
+        done
+    }
+
+    /// Closes the listeners that a change has retired, as soon as the kernel has nothing queued
+    /// for them.
+    pub fn close_retired(&self) {
+        self.order(Order::CloseRetired);
+    }
+
+    /// Sends a probe. At most one may be on its way.
+    #[must_use]
+    pub fn probe(&self) -> Probe {
+        let missing = self.pools;
+        let (back_tx, back) = crossbeam_channel::bounded(missing);
+        self.order(Order::Probe(back_tx));
+        Probe { back, missing }
     }
 
     /// Lets nobody new in, and accepts who was on the way. Silent connections are closed a second
@@ -159,5 +207,33 @@ impl Engine {
     fn order(&self, order: Order) {
         // An engine that has ended needs no orders; `ended` says so.
         let _sent = self.outbox.send(Home::Order(order));
+    }
+
+    fn start_maker(&self, number: usize, service: &Service) -> io::Result<()> {
+        let Some(maker) = &service.maker else {
+            return Ok(());
+        };
+        let outbox = self.outbox.clone();
+        let answer = move |token, made| outbox.send(Home::Answer(number, token, made)).is_ok();
+        maker.start(&service.exchange.service, self.max_connections, answer)
+    }
+
+    fn start_pools(&self, pools: &[PoolOptions]) -> io::Result<Vec<Pool>> {
+        let start = |pool| worker::start(pool, self.max_connections, &self.outbox, &self.metrics);
+        let pools: Result<Vec<_>, _> = pools.iter().map(start).collect();
+        pools.map_err(io::Error::other)
+    }
+}
+
+impl Probe {
+    /// Whether it has come through all.
+    pub fn is_back(&mut self) -> bool {
+        while self.missing > 0 {
+            match self.back.try_recv() {
+                Ok(()) => self.missing -= 1,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return false,
+            }
+        }
+        true
     }
 }

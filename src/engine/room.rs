@@ -62,6 +62,15 @@ pub(super) struct Room {
     max_connections: usize,
     waiting: usize,
     draining_since: Option<Instant>,
+
+    /// Until when requests must have come, at the latest.
+    hurry_until: Option<Instant>,
+
+    /// Goes up each time that those who are there become the older ones.
+    age: u32,
+
+    /// The older ones that are still there.
+    older: usize,
 }
 
 #[derive(Debug)]
@@ -69,6 +78,9 @@ struct Slot {
     /// Of the connection that has it, or will have it next.
     token: Token,
     service: u32,
+
+    /// The room's when it was let in.
+    age: u32,
     state: State,
     has_received: bool,
     accepted_at: Instant,
@@ -94,24 +106,32 @@ pub(super) struct Counts {
 }
 
 impl Room {
-    /// An empty room for `max_connections`, of services that each have their own limit; 0 is
-    /// none.
-    pub(super) fn new(now: Instant, max_connections: usize, services: &[usize]) -> Self {
-        let counts = |&max_connections: &usize| Counts {
-            max_connections,
-            ..Counts::default()
-        };
+    /// An empty room for `max_connections`, without a service.
+    pub(super) fn new(now: Instant, max_connections: usize) -> Self {
         Self {
             // Reserved, not touched: pages nobody came for cost nothing.
             slots: Vec::with_capacity(max_connections),
             free: Vec::with_capacity(max_connections),
             deadlines: Deadlines::new(now),
-            services: services.iter().map(counts).collect(),
-            changed: Vec::with_capacity(services.len()),
+            services: Vec::new(),
+            changed: Vec::new(),
             max_connections,
             waiting: 0,
             draining_since: None,
+            hurry_until: None,
+            age: 0,
+            older: 0,
         }
+    }
+
+    /// Takes a service, the next one or one that is there, with its own limit; 0 is none.
+    pub(super) fn serve(&mut self, service: usize, max_connections: usize) {
+        if service == self.services.len() {
+            self.services.push(Counts::default());
+            // What changes in one turn is at most all of them.
+            self.changed.reserve(self.services.len());
+        }
+        self.services[service].max_connections = max_connections;
     }
 
     /// Lets a connection in that was accepted at `now`, if the limits allow. It is at work then.
@@ -135,6 +155,7 @@ impl Room {
         let index = self.free.pop().unwrap_or_else(|| self.add_slot(now));
         let slot = &mut self.slots[index as usize];
         slot.service = u32::try_from(service).expect("invariant: fewer services than 2^32");
+        slot.age = self.age;
         slot.state = State::Working;
         slot.accepted_at = now;
         let token = slot.token;
@@ -213,6 +234,7 @@ impl Room {
         let slot = &mut self.slots[token.index()];
         slot.state = State::Free;
         slot.token = slot.token.next();
+        self.older -= usize::from(slot.age != self.age);
         let service = slot.service as usize;
         self.services[service].open -= 1;
         self.note_change(service);
@@ -243,11 +265,27 @@ impl Room {
     /// of its accept, a half-sent request within a second from now.
     pub(super) fn drain(&mut self, now: Instant) {
         self.draining_since = Some(now);
-        for index in 0..self.slots.len() {
-            if self.slots[index].state == State::Waiting(Wait::Request) {
-                self.set_deadline(index);
-            }
-        }
+        self.grow_older();
+        self.set_request_deadlines();
+    }
+
+    /// Requests must have come until then; `None`: they have the time that they have.
+    pub(super) fn hurry(&mut self, until: Option<Instant>) {
+        self.hurry_until = until;
+        self.grow_older();
+        self.set_request_deadlines();
+    }
+
+    /// Connections that were there at the last [`drain`](Self::drain) or [`hurry`](Self::hurry),
+    /// and still are.
+    pub(super) fn older(&self) -> usize {
+        self.older
+    }
+
+    /// Connections that only wait for the peer's end.
+    pub(super) fn lingering(&self) -> usize {
+        let of_service = |counts: &Counts| counts.waiting[Wait::Linger as usize];
+        self.services.iter().map(of_service).sum()
     }
 
     /// The connection that has waited longest with its request, from accept on. Looks at each: for
@@ -293,6 +331,7 @@ impl Room {
         self.slots.push(Slot {
             token: Token::new(index, 0),
             service: 0,
+            age: 0,
             state: State::Free,
             has_received: false,
             accepted_at: now,
@@ -308,16 +347,32 @@ impl Room {
         is_it.then_some(slot.state)
     }
 
+    fn grow_older(&mut self) {
+        self.age = self.age.wrapping_add(1);
+        self.older = self.open();
+    }
+
+    fn set_request_deadlines(&mut self) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].state == State::Waiting(Wait::Request) {
+                self.set_deadline(index);
+            }
+        }
+    }
+
     fn set_deadline(&mut self, index: usize) {
         let slot = &self.slots[index];
-        let by_drain = match (self.draining_since, slot.state) {
-            (Some(_), State::Waiting(Wait::Request)) if !slot.has_received => {
-                Some(slot.accepted_at + DRAIN_REQUEST)
-            }
-            (Some(since), State::Waiting(Wait::Request)) => Some(since + DRAIN_REQUEST),
-            _ => None,
-        };
-        let soonest = [slot.deadline, by_drain].into_iter().flatten().min();
+        let is_asking = slot.state == State::Waiting(Wait::Request);
+        let by_drain = self.draining_since.filter(|_| is_asking).map(|since| {
+            let from = if slot.has_received {
+                since.max(slot.accepted_at)
+            } else {
+                slot.accepted_at
+            };
+            from + DRAIN_REQUEST
+        });
+        let hurry = self.hurry_until.filter(|_| is_asking);
+        let soonest = [slot.deadline, by_drain, hurry].into_iter().flatten().min();
         match soonest {
             Some(deadline) => self.deadlines.set(index, deadline),
             None => self.deadlines.clear(index),

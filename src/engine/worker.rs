@@ -37,15 +37,28 @@ pub struct PoolOptions {
     pub max_wait: Duration,
 }
 
+/// What goes through the queue.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Advance this one.
+    Serve(Box<Connection>),
+    /// Tell that a worker has come to it.
+    Probe(Sender<()>),
+}
+
 /// A pool, as the acceptor has it. Dropping it ends the workers, once the queue is empty.
 #[derive(Debug)]
 pub(super) struct Pool {
-    pub(super) queue: Sender<Box<Connection>>,
+    pub(super) queue: Sender<Task>,
 
     /// What is in the queue, when nobody is to be served anymore.
-    pub(super) unserved: Receiver<Box<Connection>>,
+    pub(super) unserved: Receiver<Task>,
     pub(super) queue_capacity: usize,
+    pub(super) ended: Ended,
 }
+
+/// Probes in a queue at the most: there is a new one only when the last is back.
+const PROBES_MAX: usize = 1;
 
 /// Told when the last worker has ended: then this channel is disconnected.
 pub(super) type Ended = Receiver<std::convert::Infallible>;
@@ -60,8 +73,8 @@ pub(super) fn start(
     max_connections: usize,
     outbox: &Outbox<Home>,
     metrics: &Metrics,
-) -> Result<(Pool, Ended), rayon::ThreadPoolBuildError> {
-    let (queue_tx, queue_rx) = crossbeam_channel::bounded(max_connections);
+) -> Result<Pool, rayon::ThreadPoolBuildError> {
+    let (queue_tx, queue_rx) = crossbeam_channel::bounded(max_connections + PROBES_MAX);
     let (ended_tx, ended_rx) = crossbeam_channel::bounded(0);
     let length = queue_rx.clone();
     let pool_metrics = metrics.pool(
@@ -85,14 +98,12 @@ pub(super) fn start(
         let _tells_the_end = &ended_tx;
         worker.run(broadcast.index());
     });
-    Ok((
-        Pool {
-            queue: queue_tx,
-            unserved: queue_rx,
-            queue_capacity: options.queue_capacity,
-        },
-        ended_rx,
-    ))
+    Ok(Pool {
+        queue: queue_tx,
+        unserved: queue_rx,
+        queue_capacity: options.queue_capacity,
+        ended: ended_rx,
+    })
 }
 
 /// At most 15 bytes: Linux cuts the rest off. The number is what tells them apart.
@@ -105,7 +116,7 @@ fn thread_name(pool: &str, index: usize) -> String {
 
 #[derive(Debug)]
 struct Worker {
-    queue: Receiver<Box<Connection>>,
+    queue: Receiver<Task>,
     outbox: Outbox<Home>,
     max_wait: Duration,
     metrics: Arc<PoolMetrics>,
@@ -120,7 +131,15 @@ impl Worker {
             buffers: Buffers::new(),
             calendar: Calendar::new(SystemTime::now()),
         };
-        for mut connection in &self.queue {
+        for task in &self.queue {
+            let mut connection = match task {
+                Task::Serve(connection) => connection,
+                Task::Probe(back) => {
+                    // Who has sent it may have ended.
+                    let _told = back.try_send(());
+                    continue;
+                }
+            };
             metrics.busy();
             let now = Instant::now();
             desk.calendar.turn(SystemTime::now());

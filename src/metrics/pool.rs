@@ -166,6 +166,13 @@ impl Pools {
             .push(Arc::clone(&pool));
         pool
     }
+
+    pub(super) fn forget(&self, name: &str) {
+        self.pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|pool| pool.name != name);
+    }
 }
 
 impl Collector for Pools {

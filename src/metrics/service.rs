@@ -1,7 +1,9 @@
 //! The metrics of services: what an exchange adds to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use prometheus::core::{Collector as _, MetricVec, MetricVecBuilder};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::metrics::{Families, Labels};
@@ -148,6 +150,41 @@ impl ServiceFamilies {
             sent_bytes: self.sent_bytes.with_label_values(&[name]),
             accept_errors: self.accept_errors.clone(),
             name: name.into(),
+        }
+    }
+
+    pub(super) fn forget(&self, name: &str) {
+        let counters = [
+            &self.accepted,
+            &self.closed,
+            &self.rejected,
+            &self.received_bytes,
+            &self.sent_bytes,
+            &self.accept_errors,
+        ];
+        for family in counters {
+            forget(family, name);
+        }
+        for family in [&self.open, &self.waiting] {
+            forget(family, name);
+        }
+        for family in [&self.queue_wait, &self.exchange_duration] {
+            forget(family, name);
+        }
+    }
+}
+
+/// Removes every child of a family that a service has, whatever its other labels.
+fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, name: &str) {
+    for collected in family.collect() {
+        for child in collected.get_metric() {
+            let labels = child.get_label().iter();
+            let labels: HashMap<&str, &str> =
+                labels.map(|label| (label.name(), label.value())).collect();
+            if labels.get("service") == Some(&name) {
+                // It was there a moment ago, and nobody else removes it.
+                let _removed = family.remove(&labels);
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::harness::{self, LIVENESS};
 /// An engine of one service, `made`, with one worker.
 pub(crate) struct ByHand {
     engine: Engine,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     addr: SocketAddr,
 }
 
@@ -35,7 +35,7 @@ impl ByHand {
             waits: &Wait::LABELS,
             reasons: &Reason::LABELS,
         };
-        let metrics = Metrics::new(labels);
+        let metrics = Arc::new(Metrics::new(labels));
         let options = ListenerOptions {
             backlog: 128,
             defer_accept: Duration::ZERO,

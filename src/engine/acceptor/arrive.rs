@@ -6,16 +6,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::acceptor::{Acceptor, number};
+use crate::engine::acceptor::Acceptor;
+use crate::engine::acceptor::listening::{Stage, key};
 use crate::engine::connection::{Connection, Wake};
-use crate::engine::listener::{Accepted, Listener};
-use crate::engine::poller::Poller;
+use crate::engine::listener::Accepted;
 use crate::engine::room::Reason;
 use crate::engine::service::Service;
-use crate::engine::token::{Key, Token};
+use crate::engine::token::Token;
 use crate::engine::transport::Transport;
 use crate::exchange::outcome::Outcome;
-use crate::metrics::{ListenerMetrics, Metrics};
 use crate::peer::Peer;
 use crate::reply::output::Output;
 
@@ -27,9 +26,6 @@ const ERRORS_IN_A_ROW_MAX: usize = 16;
 
 /// How long a listener rests after an error that would only come again. KERNEL K24.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How often the kernel's queue is looked at.
-const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long those turned away are given to read why.
 const TURNED_AWAY_TIME: Duration = Duration::from_secs(1);
@@ -48,23 +44,6 @@ pub(super) enum Batch {
     Paused,
 }
 
-/// A listener in the acceptor's hands.
-#[derive(Debug)]
-pub(super) struct Listening {
-    pub(super) listener: Listener,
-    service: usize,
-    metrics: Option<ListenerMetrics>,
-    is_ready: bool,
-
-    /// How many to accept this time: it grows while there are more, since an accept(2) that finds
-    /// nothing costs more than one that succeeds.
-    batch: usize,
-    errors_in_a_row: usize,
-    paused_until: Option<Instant>,
-    measured_at: Instant,
-    has_queue: bool,
-}
-
 /// Connections that have their answer and are none of the room's.
 #[derive(Debug)]
 pub(super) struct TurnedAway {
@@ -72,42 +51,6 @@ pub(super) struct TurnedAway {
     max: usize,
     connections: VecDeque<(Transport, Instant)>,
     buffer: Vec<u8>,
-}
-
-impl Listening {
-    pub(super) fn new(
-        listener: Listener,
-        service: usize,
-        service_name: &str,
-        number: usize,
-        poller: &Poller,
-        metrics: &Metrics,
-    ) -> io::Result<Self> {
-        poller.watch(&listener, key(number))?;
-        let metrics = listener.queue().map(|queue| {
-            let metrics = metrics.listener(service_name, &listener.addr().to_string());
-            metrics.queue_limit.set(i64::from(queue.limit));
-            metrics
-        });
-        let listening = Self {
-            listener,
-            service,
-            metrics,
-            is_ready: false,
-            batch: 1,
-            errors_in_a_row: 0,
-            paused_until: None,
-            measured_at: Instant::now(),
-            has_queue: false,
-        };
-        Ok(listening)
-    }
-}
-
-impl Listening {
-    pub(super) fn is_paused(&self, now: Instant) -> bool {
-        self.paused_until.is_some_and(|until| now < until)
-    }
 }
 
 impl TurnedAway {
@@ -125,56 +68,44 @@ impl TurnedAway {
 }
 
 impl Acceptor {
-    pub(super) fn listener_is_ready(&mut self, number: u32) {
-        if let Some(listening) = self.listeners.get_mut(number as usize) {
-            listening.is_ready = true;
-        }
-    }
-
-    /// When a listener wants something, at the latest.
-    pub(super) fn listeners_due(&self) -> Option<Instant> {
-        let due = |listening: &Listening| {
-            let measure = listening
-                .has_queue
-                .then(|| listening.measured_at + MEASURE_INTERVAL);
-            [listening.paused_until, measure]
-                .into_iter()
-                .flatten()
-                .min()
-        };
-        self.listeners.iter().filter_map(due).min()
-    }
-
-    /// Accepts, and dismisses those turned away who have had their time.
+    /// Accepts from each listener, beginning with another one each turn, and dismisses those turned
+    /// away who have had their time.
     pub(super) fn accept(&mut self, now: Instant) -> io::Result<()> {
-        if self.is_closing() {
-            self.accept_last(now)?;
-        } else {
-            self.accept_in_turn(now)?;
+        let count = self.listeners.len();
+        for offset in 0..count {
+            let number = (self.first_listener + offset) % count;
+            match self.listeners[number]
+                .as_ref()
+                .map(|listening| listening.stage)
+            {
+                Some(Stage::Open | Stage::Retired) => self.accept_in_turn(number, now)?,
+                Some(Stage::Closing) => self.accept_last(number, now)?,
+                Some(Stage::Resting) | None => {}
+            }
         }
+        self.first_listener = (self.first_listener + 1) % count.max(1);
         self.dismiss(now);
         Ok(())
     }
 
-    /// A batch from each listener that is ready, beginning with another one each turn.
-    fn accept_in_turn(&mut self, now: Instant) -> io::Result<()> {
-        let count = self.listeners.len();
-        for offset in 0..count {
-            let number = (self.first_listener + offset) % count;
-            self.unpause(number, now)?;
-            let listening = &mut self.listeners[number];
-            if std::mem::take(&mut listening.is_ready) {
-                let batch = listening.batch;
-                let ended = self.accept_batch(number, batch, now)?;
-                self.listeners[number].batch = match ended {
-                    Batch::Full => (2 * batch).min(BATCH_MAX),
-                    Batch::Last | Batch::Paused => 1,
-                };
-            } else {
-                listening.batch = 1;
-            }
+    /// A batch, if the listener is ready.
+    fn accept_in_turn(&mut self, number: usize, now: Instant) -> io::Result<()> {
+        self.unpause(number, now)?;
+        let Some(listening) = self.listening(number) else {
+            return Ok(());
+        };
+        let batch = listening.batch;
+        if !std::mem::take(&mut listening.is_ready) {
+            listening.batch = 1;
+            return Ok(());
         }
-        self.first_listener = (self.first_listener + 1) % count.max(1);
+        let ended = self.accept_batch(number, batch, now)?;
+        if let Some(listening) = self.listening(number) {
+            listening.batch = match ended {
+                Batch::Full => (2 * batch).min(BATCH_MAX),
+                Batch::Last | Batch::Paused => 1,
+            };
+        }
         Ok(())
     }
 
@@ -189,11 +120,14 @@ impl Acceptor {
         now: Instant,
     ) -> io::Result<Batch> {
         for _ in 0..batch {
-            let listening = &mut self.listeners[number];
+            let Some(listening) = self.listening(number) else {
+                return Ok(Batch::Last);
+            };
             let error = match listening.listener.accept() {
                 Accepted::Connection(socket, peer) => {
                     listening.errors_in_a_row = 0;
-                    self.arrive(number, socket, peer, now);
+                    let service = listening.service;
+                    self.arrive(service, socket, peer, now);
                     continue;
                 }
                 Accepted::Nothing => return Ok(Batch::Last),
@@ -202,31 +136,31 @@ impl Acceptor {
                     error
                 }
                 Accepted::Gone(error) | Accepted::Exhausted(error) => {
+                    let service = listening.service;
+                    self.count_error(service, error);
                     self.pause(number, now)?;
-                    self.count_error(number, error);
                     return Ok(Batch::Paused);
                 }
                 Accepted::Broken(error) => {
-                    self.count_error(number, error);
-                    let addr = self.listeners[number].listener.addr();
+                    let addr = listening.listener.addr();
                     return Err(io::Error::other(format!(
                         "the listener on {addr} is broken: {error}"
                     )));
                 }
             };
-            self.count_error(number, error);
+            let service = listening.service;
+            self.count_error(service, error);
         }
         Ok(Batch::Full)
     }
 
-    fn count_error(&self, number: usize, error: rustix::io::Errno) {
+    fn count_error(&self, service: usize, error: rustix::io::Errno) {
         let errno = nix::errno::Errno::from_raw(error.raw_os_error());
-        let service = &self.services[self.listeners[number].service];
-        service.metrics.accept_error(&format!("{errno:?}"));
+        let metrics = &self.services[service].metrics;
+        metrics.accept_error(&format!("{errno:?}"));
     }
 
-    fn arrive(&mut self, number: usize, socket: OwnedFd, peer: Peer, now: Instant) {
-        let service_number = self.listeners[number].service;
+    fn arrive(&mut self, service_number: usize, socket: OwnedFd, peer: Peer, now: Instant) {
         let service = Arc::clone(&self.services[service_number]);
         service.metrics.accepted.inc();
         if let Some(drain) = &mut self.drain {
@@ -341,14 +275,17 @@ impl Acceptor {
     }
 
     fn pause(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        let listening = &mut self.listeners[number];
-        listening.paused_until = Some(now + PAUSE);
-        self.poller.pause(&listening.listener, key(number), true)
+        if let Some(Some(listening)) = self.listeners.get_mut(number) {
+            listening.paused_until = Some(now + PAUSE);
+            self.poller.pause(&listening.listener, key(number), true)?;
+        }
+        Ok(())
     }
 
     fn unpause(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        let listening = &mut self.listeners[number];
-        if listening.paused_until.is_some_and(|until| until <= now) {
+        if let Some(Some(listening)) = self.listeners.get_mut(number)
+            && listening.paused_until.is_some_and(|until| until <= now)
+        {
             listening.paused_until = None;
             listening.errors_in_a_row = 0;
             // It is not known to be ready, but it was.
@@ -357,26 +294,4 @@ impl Acceptor {
         }
         Ok(())
     }
-
-    /// Looks at the kernel's queues, now and then, and as long as there is something in them.
-    pub(super) fn measure_listeners(&mut self, now: Instant) {
-        for listening in &mut self.listeners {
-            let Some(metrics) = &listening.metrics else {
-                continue;
-            };
-            if now.saturating_duration_since(listening.measured_at) < MEASURE_INTERVAL {
-                continue;
-            }
-            listening.measured_at = now;
-            if let Some(queue) = listening.listener.queue() {
-                listening.has_queue = queue.length > 0;
-                metrics.queue_length.set(number(queue.length as usize));
-                metrics.queue_limit.set(number(queue.limit as usize));
-            }
-        }
-    }
-}
-
-fn key(number: usize) -> Key {
-    Key::Listener(u32::try_from(number).expect("invariant: fewer listeners than 2^32"))
 }

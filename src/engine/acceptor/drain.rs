@@ -1,14 +1,21 @@
 //! Stopping without losing anyone.
+//!
+//! A listener that is ours alone lets nobody new in, and is closed when its queue is empty. One
+//! that outlives us (systemd keeps it for our successor) is accepted from as long as others are
+//! being served anyway: who comes would wait for the successor else. Then it rests, for a moment,
+//! and we are gone if that was enough for everyone to be.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::engine::Report;
+use crate::engine::acceptor::Acceptor;
 use crate::engine::acceptor::arrive::Batch;
-use crate::engine::acceptor::{Acceptor, Drain};
+use crate::engine::acceptor::listening::{Listening, Stage, key};
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
 use crate::engine::room::Wait;
+use crate::engine::worker::Task;
 use crate::exchange::outcome::Outcome;
 
 /// Connections accepted in one turn from a listener that is about to close.
@@ -17,22 +24,40 @@ const LAST_BATCH: usize = 256;
 /// How long a worker may take to bring home what it has in hand: a turn is a millisecond.
 const LAST_TURN: Duration = Duration::from_millis(100);
 
+/// How long listeners that outlive us rest: what a client may have to wait for our successor, and
+/// what those have who were accepted last.
+const REST: Duration = Duration::from_millis(300);
+
+/// What is left for a request that hasn't come when they begin to rest.
+const REST_REQUEST: Duration = Duration::from_millis(200);
+
+/// A drain under way.
+#[derive(Debug)]
+pub(super) struct Drain {
+    /// `None`: still accepting who was on the way.
+    pub(super) until: Option<Instant>,
+    pub(super) report: Report,
+
+    /// Since when the listeners that outlive us rest.
+    resting_since: Option<Instant>,
+}
+
 impl Acceptor {
-    /// Lets nobody new in; accepting goes on for those on the way.
+    /// Lets nobody new in at the listeners that are ours alone.
     pub(super) fn stop_newcomers(&mut self, now: Instant) {
-        for listening in &self.listeners {
-            if let Err(error) = listening.listener.stop_newcomers() {
-                // Some systems allow it to root alone. Then newcomers are refused a moment later
-                // instead of being unheard; who was let in is served all the same.
-                tracing::debug!(listener = %listening.listener.addr(), %error, "newcomers still come");
+        for number in 0..self.listeners.len() {
+            if !self.outlives_us(number) {
+                self.retire(number, false);
             }
         }
         self.room.drain(now);
         self.begin_drain();
     }
 
-    /// From now on a listener is closed as soon as the kernel has nothing queued for it.
-    pub(super) fn close_listeners(&mut self, until: Instant) {
+    /// From now on a listener that is ours alone is closed as soon as the kernel has nothing queued
+    /// for it. It ends when nothing is open, or at `until`.
+    pub(super) fn drain_until(&mut self, until: Instant) {
+        self.close_retired();
         self.begin_drain().until = Some(until);
     }
 
@@ -44,40 +69,105 @@ impl Acceptor {
                 drained,
                 abandoned: 0,
             },
+            resting_since: None,
         })
     }
 
-    /// Whether the listeners are to be closed.
-    pub(super) fn is_closing(&self) -> bool {
-        (self.drain.as_ref()).is_some_and(|drain| drain.until.is_some())
+    /// Takes a batch of what is queued, and closes the listener if there is no more.
+    pub(super) fn accept_last(&mut self, number: usize, now: Instant) -> io::Result<()> {
+        let is_paused = |listening: &mut Listening| listening.is_paused(now);
+        if !self.listening(number).is_some_and(is_paused)
+            && self.accept_batch(number, LAST_BATCH, now)? == Batch::Last
+        {
+            self.close_listener(number);
+        }
+        Ok(())
     }
 
-    /// Takes a batch of what is queued from each listener, and closes those that have no more.
-    pub(super) fn accept_last(&mut self, now: Instant) -> io::Result<()> {
-        for number in (0..self.listeners.len()).rev() {
-            if !self.listeners[number].is_paused(now)
-                && self.accept_batch(number, LAST_BATCH, now)? == Batch::Last
-            {
-                // The numbers of the others may change: no event is asked for anymore.
-                self.listeners.swap_remove(number);
+    /// When the drain wants something, at the latest.
+    pub(super) fn drain_due(&self, now: Instant) -> Option<Instant> {
+        let Drain {
+            until,
+            resting_since,
+            ..
+        } = self.drain.as_ref()?;
+        let until = (*until)?;
+        let rest = match resting_since {
+            Some(since) => *since + REST,
+            None => until.checked_sub(REST).unwrap_or(now),
+        };
+        // Resting at the end: there is nothing to do before it.
+        Some(if rest > now { rest.min(until) } else { until })
+    }
+
+    /// The report, when the drain is over.
+    pub(super) fn drained(&mut self, now: Instant) -> io::Result<Option<Report>> {
+        let Some(until) = self.drain.as_ref().and_then(|drain| drain.until) else {
+            return Ok(None);
+        };
+        let is_everyone_gone = self.hand_over(until, now)?;
+        let is_closing = self.listeners.iter().flatten();
+        let is_closing = is_closing.filter(|listening| listening.stage != Stage::Resting);
+        let is_over = is_everyone_gone && is_closing.count() == 0 && self.turned_away.is_empty();
+        if !is_over && now < until {
+            return Ok(None);
+        }
+        let abandoned = self.abandon(now);
+        self.publish(now);
+        let report = self.begin_drain().report;
+        Ok(Some(Report {
+            abandoned,
+            ..report
+        }))
+    }
+
+    /// Lets the listeners that outlive us rest when all have gone who were there before, or when
+    /// time is up; and wakes them if that wasn't enough for everyone to go. Whether everyone has.
+    fn hand_over(&mut self, until: Instant, now: Instant) -> io::Result<bool> {
+        let is_everyone_gone = self.room.open() == 0;
+        if !(0..self.listeners.len()).any(|number| self.outlives_us(number)) {
+            return Ok(is_everyone_gone);
+        }
+        let is_last_rest = until.saturating_duration_since(now) <= REST;
+        let resting_since = self.begin_drain().resting_since;
+        match resting_since {
+            None if is_last_rest || self.room.older() == 0 => {
+                self.rest(true)?;
+                self.room.hurry(Some(now + REST_REQUEST));
+                self.begin_drain().resting_since = Some(now);
+                Ok(false)
+            }
+            None => Ok(false),
+            Some(since) if now.saturating_duration_since(since) < REST => Ok(is_everyone_gone),
+            // Their replies are out.
+            Some(_) if self.room.lingering() == self.room.open() => Ok(true),
+            Some(_) if is_last_rest => Ok(false),
+            Some(_) => {
+                self.rest(false)?;
+                self.room.hurry(None);
+                self.begin_drain().resting_since = None;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Accepts no more from listeners that outlive us, or does again.
+    fn rest(&mut self, rests: bool) -> io::Result<()> {
+        for number in 0..self.listeners.len() {
+            if !self.outlives_us(number) {
+                continue;
+            }
+            if let Some(Some(listening)) = self.listeners.get_mut(number) {
+                listening.stage = if rests { Stage::Resting } else { Stage::Open };
+                listening.is_ready = !rests;
+                self.poller.pause(&listening.listener, key(number), rests)?;
             }
         }
         Ok(())
     }
 
-    /// The report, when the drain is over.
-    pub(super) fn drained(&mut self, now: Instant) -> Option<Report> {
-        let drain = self.drain.as_ref()?;
-        let until = drain.until?;
-        let is_over =
-            self.room.open() == 0 && self.listeners.is_empty() && self.turned_away.is_empty();
-        if !is_over && now < until {
-            return None;
-        }
-        let mut report = drain.report;
-        report.abandoned = self.abandon(now);
-        self.publish(now);
-        Some(report)
+    fn outlives_us(&self, number: usize) -> bool {
+        (self.listeners[number].as_ref()).is_some_and(|listening| listening.listener.outlives_us())
     }
 
     /// Counts what is still open, and ends it. How many were abandoned.
@@ -92,8 +182,10 @@ impl Acceptor {
             }
         }
         for number in 0..self.pools.len() {
-            while let Ok(connection) = self.pools[number].unserved.try_recv() {
-                abandoned += usize::from(self.cut(connection, false));
+            while let Ok(task) = self.pools[number].unserved.try_recv() {
+                if let Task::Serve(connection) = task {
+                    abandoned += usize::from(self.cut(connection, false));
+                }
             }
         }
         // What the workers have in hand comes home within a turn, but is not to go on.

@@ -5,15 +5,19 @@
 //! kind of work has a bound a turn, so that none starves the others.
 
 mod arrive;
+mod change;
 mod drain;
 mod linger;
+mod listening;
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::engine::acceptor::arrive::{Listening, TurnedAway};
+use crate::engine::acceptor::arrive::TurnedAway;
+use crate::engine::acceptor::drain::Drain;
+use crate::engine::acceptor::listening::Listening;
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::home::{Home, Order};
 use crate::engine::inbox::Inbox;
@@ -23,7 +27,7 @@ use crate::engine::room::{Room, Wait};
 use crate::engine::service::Service;
 use crate::engine::token::{Key, Token};
 use crate::engine::transport::Transport;
-use crate::engine::worker::Pool;
+use crate::engine::worker::{Ended, Pool, Task};
 use crate::engine::{Limits, Report};
 use crate::exchange::outcome::Outcome;
 use crate::metrics::Metrics;
@@ -55,7 +59,9 @@ pub(super) struct Acceptor {
     inbox: Inbox<Home>,
     room: Room,
     services: Vec<Arc<Service>>,
-    listeners: Vec<Listening>,
+
+    /// By number. That of one that is closed is for another.
+    listeners: Vec<Option<Listening>>,
 
     /// The listener that accepts first, so that none of them always does.
     first_listener: usize,
@@ -76,14 +82,7 @@ pub(super) struct Acceptor {
     calendar: Calendar,
     scratch: Box<[u8]>,
     drain: Option<Drain>,
-}
-
-/// A drain under way.
-#[derive(Debug)]
-struct Drain {
-    /// `None`: still accepting who was on the way.
-    until: Option<Instant>,
-    report: Report,
+    metrics: Arc<Metrics>,
 }
 
 impl Acceptor {
@@ -93,29 +92,16 @@ impl Acceptor {
         pools: Vec<Pool>,
         inbox: Inbox<Home>,
         limits: Limits,
-        metrics: &Metrics,
+        metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
         poller.watch(inbox.source(), Key::Inbox)?;
-        let listen = |(number, (listener, service)): (usize, (Listener, usize))| {
-            let name = &services[service].exchange.service;
-            Listening::new(listener, service, name, number, &poller, metrics)
-        };
-        let listeners = listeners
-            .into_iter()
-            .enumerate()
-            .map(listen)
-            .collect::<io::Result<_>>()?;
-        let of_services: Vec<usize> = services
-            .iter()
-            .map(|service| service.max_connections)
-            .collect();
-        Ok(Self {
-            room: Room::new(Instant::now(), limits.max_connections, &of_services),
+        let mut acceptor = Self {
+            room: Room::new(Instant::now(), limits.max_connections),
             poller,
             inbox,
-            services,
-            listeners,
+            services: Vec::new(),
+            listeners: Vec::new(),
             first_listener: 0,
             pools,
             connections: Vec::with_capacity(limits.max_connections),
@@ -126,14 +112,26 @@ impl Acceptor {
             calendar: Calendar::new(SystemTime::now()),
             scratch: vec![0; SCRATCH_BYTES].into(),
             drain: None,
-        })
+            metrics,
+        };
+        for (number, service) in services.into_iter().enumerate() {
+            acceptor.serve(number, service);
+        }
+        let watched = acceptor.watch(listeners)?;
+        acceptor.listen(watched);
+        Ok(acceptor)
+    }
+
+    /// Ends the workers, once their queues are empty: what tells the end of each pool's.
+    pub(super) fn dismiss_workers(self) -> Vec<Ended> {
+        self.pools.into_iter().map(|pool| pool.ended).collect()
     }
 
     /// Runs until a drain is over.
     ///
     /// # Errors
     /// * the poller or a listener is broken, which only a bug can do
-    pub(super) fn run(mut self) -> io::Result<Report> {
+    pub(super) fn run(&mut self) -> io::Result<Report> {
         // Ends with a drain.
         loop {
             let may_sleep = self.inbox.lie_down();
@@ -152,7 +150,7 @@ impl Acceptor {
             self.accept(now)?;
             self.expire(now);
             self.publish(now);
-            if let Some(report) = self.drained(now) {
+            if let Some(report) = self.drained(now)? {
                 return Ok(report);
             }
         }
@@ -168,7 +166,7 @@ impl Acceptor {
             self.lingers_in_crowds().then_some(SLEEP_MAX_IN_CROWDS),
             self.room.next_deadline().map(until),
             self.listeners_due().map(until),
-            self.drain.as_ref().and_then(|drain| drain.until).map(until),
+            self.drain_due(Instant::now()).map(until),
         ]
         .into_iter()
         .flatten()
@@ -209,8 +207,20 @@ impl Acceptor {
 
     fn obey(&mut self, order: Order, now: Instant) {
         match order {
+            Order::Change(order, done) => {
+                let (change, pools) = *order;
+                // Full or disconnected: nobody waits for it.
+                let _told = done.try_send(self.change(change, pools));
+            }
+            Order::CloseRetired => self.close_retired(),
+            Order::Probe(back) => {
+                for pool in &self.pools {
+                    // Full: it does not come back then, which tells what it is to tell.
+                    let _sent = pool.queue.try_send(Task::Probe(back.clone()));
+                }
+            }
             Order::StopNewcomers => self.stop_newcomers(now),
-            Order::Drain { until } => self.close_listeners(until),
+            Order::Drain { until } => self.drain_until(until),
         }
     }
 
@@ -287,9 +297,10 @@ impl Acceptor {
     fn enqueue(&mut self, mut connection: Box<Connection>, wake: Wake, now: Instant) {
         connection.queued(wake, now);
         let pool = &self.pools[connection.service.pool];
-        if let Err(error) = pool.queue.try_send(connection) {
+        if let Err(error) = pool.queue.try_send(Task::Serve(connection))
+            && let Task::Serve(mut connection) = error.into_inner()
+        {
             // The queue holds all connections there can be, so its workers are gone.
-            let mut connection = error.into_inner();
             connection.abort(Outcome::Failed);
             self.count_closed(connection);
         }
@@ -328,7 +339,10 @@ impl Acceptor {
         if self.room.close(connection.token) {
             connection.service.metrics.closed[connection.outcome().index()].inc();
         }
-        if self.spare.len() < SPARE_MAX {
+        // A spare one of a service that has changed would keep that alive.
+        let service = self.room.service(connection.token);
+        let is_current = Arc::ptr_eq(&connection.service, &self.services[service]);
+        if is_current && self.spare.len() < SPARE_MAX {
             self.spare.push(connection);
         }
     }

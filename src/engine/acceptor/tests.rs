@@ -22,12 +22,13 @@ use crate::request::{Framing, Rules};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn metrics() -> Metrics {
-    Metrics::new(Labels {
+fn metrics() -> Arc<Metrics> {
+    let metrics = Metrics::new(Labels {
         outcomes: &Outcome::LABELS,
         waits: &Wait::LABELS,
         reasons: &Reason::LABELS,
-    })
+    });
+    Arc::new(metrics)
 }
 
 fn service(metrics: &Metrics) -> Arc<Service> {
@@ -71,7 +72,7 @@ fn service(metrics: &Metrics) -> Arc<Service> {
 }
 
 /// An acceptor without listeners and workers, for one connection.
-fn acceptor(metrics: &Metrics) -> Acceptor {
+fn acceptor(metrics: &Arc<Metrics>) -> Acceptor {
     let (_outbox, inbox) = inbox::<Home>(8).expect("an inbox");
     let services = vec![service(metrics)];
     let limits = Limits {
@@ -79,6 +80,7 @@ fn acceptor(metrics: &Metrics) -> Acceptor {
         max_turned_away: 1,
         evicts: false,
     };
+    let metrics = Arc::clone(metrics);
     Acceptor::new(services, Vec::new(), Vec::new(), inbox, limits, metrics).expect("an acceptor")
 }
 

@@ -7,7 +7,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A room for three, with a service for two and one without a limit of its own.
 fn room() -> (Room, Instant) {
     let now = Instant::now();
-    (Room::new(now, 3, &[2, 0]), now)
+    let mut room = Room::new(now, 3);
+    room.serve(0, 2);
+    room.serve(1, 0);
+    (room, now)
 }
 
 #[track_caller]
@@ -100,7 +103,8 @@ fn the_longest_asking_goes_first_and_nobody_who_has_asked() {
 #[test]
 fn a_drain_gives_who_has_not_asked_a_second() {
     let now = Instant::now();
-    let mut room = Room::new(now, 8, &[0]);
+    let mut room = Room::new(now, 8);
+    room.serve(0, 0);
     let waiting = |room: &mut Room, at, wait, has_received| {
         let token = room.admit(at, 0, 0, 8).expect("admitted");
         room.wait(token, wait, has_received, Some(at + 60 * SECOND));
