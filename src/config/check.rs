@@ -11,6 +11,7 @@ use crate::config::address::Address;
 use crate::config::document::{Place, Sources, Spot};
 use crate::config::fault::Fault;
 use crate::config::framing::Read;
+use crate::config::reply::{HTTP_KEYS, TEXTS};
 use crate::config::table;
 use crate::config::types::{HalfClose, Service};
 
@@ -226,9 +227,9 @@ impl Check<'_> {
         if service.read == Read::Http || self.wrong.has(Some(index), "read") {
             return;
         }
-        for reply in ["reply", "busy", "denied", "failed", "timed_out"] {
-            for part in ["status", "headers", "content_type"] {
-                let key = format!("{reply}.{part}");
+        for text in TEXTS {
+            for part in HTTP_KEYS {
+                let key = format!("{text}.{part}");
                 if self.has(index, &key) {
                     let place = Place::service(index, &key);
                     let message = format!("`{key}` without read = \"http\"");

@@ -2,18 +2,19 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
-use crate::config::value;
+use crate::config::value::Whole;
 
 /// The most bytes of one request that a service may ask to hold, 16 MiB: enough for every protocol
 /// of one exchange, and a typing error can't take the machine's memory.
 pub const REQUEST_BYTES_MAX: u64 = 16 << 20;
 
 /// How a request ends.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Read {
     /// There is none: the reply goes out at once.
     Nothing,
@@ -105,5 +106,5 @@ fn delimiter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String
 }
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    value::whole::<1, REQUEST_BYTES_MAX, _, _>(deserializer).map(Some)
+    Whole::<1, REQUEST_BYTES_MAX>::deserialize(deserializer).map(Some)
 }

@@ -5,29 +5,47 @@
 
 use std::fmt;
 
+use serde::Serializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
 
-use crate::config::value;
+use crate::config::value::Whole;
 
 /// The most headers one reply may set: well under the 100 that common clients take.
 const HEADERS_MAX: usize = 64;
 
-/// Reads headers, in the order they are written in the file.
-///
-/// # Errors
-/// * A name that is not a token (RFC 9110, 5.6.2), or one that replyd sets itself.
-/// * A value with CR, LF or NUL: it would end the header and start another (RFC 9110, 5.5).
-pub fn headers<'de, D>(deserializer: D) -> Result<Vec<(String, String)>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    deserializer.deserialize_map(Headers)
+/// Headers, in the order they are written in the file.
+#[derive(Debug)]
+pub struct Headers;
+
+impl Headers {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// * A name that is not a token (RFC 9110, 5.6.2), or one that replyd sets itself.
+    /// * A value with CR, LF or NUL: it would end the header and start another (RFC 9110, 5.5).
+    pub fn deserialize<'de, D>(deserializer: D) -> Result<Vec<(String, String)>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        deserializer.deserialize_map(Entries)
+    }
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// * The serializer's.
+    pub fn serialize<S: Serializer>(
+        headers: &[(String, String)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(headers.iter().map(|(name, value)| (name, value)))
+    }
 }
 
-struct Headers;
+struct Entries;
 
-impl<'de> Visitor<'de> for Headers {
+impl<'de> Visitor<'de> for Entries {
     type Value = Vec<(String, String)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +64,7 @@ impl<'de> Visitor<'de> for Headers {
         if headers.len() > HEADERS_MAX {
             return Err(A::Error::custom(format!("at most {HEADERS_MAX} headers")));
         }
-        // The table comes sorted by name.
+        // A dotted key may have brought them out of order.
         headers.sort_by_key(|(place, ..)| *place);
         Ok(headers.into_iter().map(|(_, n, v)| (n, v)).collect())
     }
@@ -109,5 +127,5 @@ where
 /// # Errors
 /// * Anything but a whole number from 200 to 599.
 pub fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    value::whole::<200, 599, _, D>(deserializer).map(Some)
+    Whole::<200, 599>::deserialize(deserializer).map(Some)
 }

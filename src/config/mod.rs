@@ -7,6 +7,8 @@
 
 /// Where a service listens: `127.0.0.1:7000`, `[::1]:7000`, `unix:/run/x.sock`.
 pub mod address;
+/// A number of seconds: its range, and how it is written.
+pub mod duration;
 /// How a request ends: the key `read`.
 pub mod framing;
 /// What only an HTTP reply has: `status`, `headers`, `content_type`.
@@ -19,6 +21,11 @@ pub mod reply;
 pub mod types;
 /// One word or number of a table: its type, its range, and how a wrong one is explained.
 pub mod value;
+
+/// What is different between two configs.
+pub mod diff;
+/// A config as tables, with every key written out.
+pub mod written;
 
 /// A file's text and the place of every key in it.
 pub mod document;
@@ -35,10 +42,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use serde::Serialize;
+
 use crate::config::types::{Admin, Log, Queue, Server, Service, Workers};
 
 /// Everything `server.toml` says, checked.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Config {
     /// The process as a whole.
     pub server: Server,
@@ -56,5 +65,6 @@ pub struct Config {
     pub log: Log,
 
     /// In the order of the files; none is a valid number.
+    #[serde(rename = "service")]
     pub services: Vec<Service>,
 }

@@ -4,20 +4,41 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::Serializer;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-/// Reads a list of networks; a bare address is a network of one.
-///
-/// # Errors
-/// * What is no address, and an address with bits set outside its network: `10.1.2.3/8` is
-///   either a typing error in the address or one in the length, and both open a door.
-pub fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
-    deserializer.deserialize_any(Networks)
+/// A list of networks; a bare address is a network of one.
+#[derive(Debug)]
+pub struct Networks;
+
+impl Networks {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// * What is no address, and an address with bits set outside its network: `10.1.2.3/8` is
+    ///   either a typing error in the address or one in the length, and both open a door.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+        deserializer.deserialize_any(List)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// * The serializer's.
+    pub fn serialize<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(networks.iter().map(|network| {
+            if network.prefix_len() == network.max_prefix_len() {
+                network.addr().to_string()
+            } else {
+                network.to_string()
+            }
+        }))
+    }
 }
 
-struct Networks;
+struct List;
 
-impl<'de> Visitor<'de> for Networks {
+impl<'de> Visitor<'de> for List {
     type Value = Vec<IpNet>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

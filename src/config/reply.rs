@@ -5,16 +5,23 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::header;
+use crate::config::header::{self, Headers};
 use crate::config::value;
 
 /// The `Content-Type` of a reply that names none.
 pub const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
+/// The keys of the texts that a service may say: each is a table.
+pub const TEXTS: [&str; 5] = ["reply", "busy", "denied", "failed", "timed_out"];
+
+/// The keys in those tables that only an HTTP service has.
+pub const HTTP_KEYS: [&str; 3] = ["status", "headers", "content_type"];
+
 /// `reply`: the answer of a service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(into = "ReplyTable")]
 pub struct Reply {
     /// Where its bytes come from.
     pub body: Body,
@@ -53,17 +60,25 @@ impl Default for Reply {
     }
 }
 
-#[derive(Default, Deserialize)]
+/// `None` is what is not written.
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct ReplyTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    #[serde(deserialize_with = "value::yes")]
+    #[serde(
+        skip_serializing_if = "std::ops::Not::not",
+        deserialize_with = "value::yes"
+    )]
     echo: bool,
-    #[serde(deserialize_with = "value::path")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "value::path"
+    )]
     file: Option<PathBuf>,
     #[serde(deserialize_with = "header::status")]
     status: Option<u16>,
-    #[serde(deserialize_with = "header::headers")]
+    #[serde(with = "Headers")]
     headers: Vec<(String, String)>,
     #[serde(deserialize_with = "header::content_type")]
     content_type: Option<String>,
@@ -88,8 +103,26 @@ impl From<ReplyTable> for Reply {
     }
 }
 
+impl From<Reply> for ReplyTable {
+    fn from(reply: Reply) -> Self {
+        let (text, echo, file) = match reply.body {
+            Body::Text(text) => (Some(text), false, None),
+            Body::Echo => (None, true, None),
+            Body::File(file) => (None, false, Some(file)),
+        };
+        Self {
+            text,
+            echo,
+            file,
+            status: Some(reply.status),
+            headers: reply.headers,
+            content_type: Some(reply.content_type),
+        }
+    }
+}
+
 /// What is said instead of the reply: `busy`, `denied`, `failed`, `timed_out`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Notice {
     /// A template.
     pub text: String,
@@ -98,6 +131,7 @@ pub struct Notice {
     pub status: u16,
 
     /// Name and value, in the order of the file; none that replyd computes.
+    #[serde(with = "Headers")]
     pub headers: Vec<(String, String)>,
 
     /// The value of that header.
@@ -161,7 +195,7 @@ struct NoticeTable {
     text: Option<String>,
     #[serde(deserialize_with = "header::status")]
     status: Option<u16>,
-    #[serde(deserialize_with = "header::headers")]
+    #[serde(deserialize_with = "Headers::deserialize")]
     headers: Vec<(String, String)>,
     #[serde(deserialize_with = "header::content_type")]
     content_type: Option<String>,

@@ -8,36 +8,37 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::address::Address;
+use crate::config::duration::{PositiveSeconds, Seconds, UserTimeout, WholeSeconds};
 use crate::config::framing::{REQUEST_BYTES_MAX, Read};
-use crate::config::network::networks;
+use crate::config::network::Networks;
 use crate::config::reply::{self, Notice, Reply};
-use crate::config::value;
+use crate::config::value::{self, Account, Name, OneOrMore, Whole};
 
 /// `[server]`: the process as a whole.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// The longest drain.
-    #[serde(rename = "grace_period_seconds", deserialize_with = "value::seconds")]
+    #[serde(rename = "grace_period_seconds", with = "Seconds")]
     pub grace_period: Duration,
 
     /// Not ready, still accepting: time for a load balancer to notice.
-    #[serde(rename = "drain_delay_seconds", deserialize_with = "value::seconds")]
+    #[serde(rename = "drain_delay_seconds", with = "Seconds")]
     pub drain_delay: Duration,
 
     /// Connections accepted and not yet closed; 0: what descriptors allow.
-    #[serde(deserialize_with = "value::whole::<0, 1_000_000, _, _>")]
+    #[serde(with = "Whole::<0, 1_000_000>")]
     pub max_connections: usize,
 
     /// Whom to become after binding, when started as root.
-    #[serde(deserialize_with = "value::account")]
+    #[serde(with = "Account")]
     pub user: Option<String>,
 
     /// Its group; `None`: the user's own. `Some` only together with `user`.
-    #[serde(deserialize_with = "value::account")]
+    #[serde(with = "Account")]
     pub group: Option<String>,
 }
 
@@ -54,27 +55,24 @@ impl Default for Server {
 }
 
 /// `[workers]`: the pool of every service that has none of its own.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workers {
     /// Threads; 0: chosen from the machine's CPUs.
-    #[serde(deserialize_with = "value::whole::<0, 512, _, _>")]
+    #[serde(with = "Whole::<0, 512>")]
     pub threads: usize,
 }
 
 /// `[queue]`: what is ready and waits for a worker.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
     /// New connections that may wait; one more is answered busy.
-    #[serde(deserialize_with = "value::whole::<1, 1_000_000, _, _>")]
+    #[serde(with = "Whole::<1, 1_000_000>")]
     pub capacity: usize,
 
     /// A new connection that waited longer when a worker gets it is answered busy. Never zero.
-    #[serde(
-        rename = "max_wait_seconds",
-        deserialize_with = "value::positive_seconds"
-    )]
+    #[serde(rename = "max_wait_seconds", with = "PositiveSeconds")]
     pub max_wait: Duration,
 }
 
@@ -88,15 +86,15 @@ impl Default for Queue {
 }
 
 /// `[admin]`: the admin listener.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// At least one.
-    #[serde(deserialize_with = "value::one_or_more")]
+    #[serde(with = "OneOrMore")]
     pub listen: Vec<Address>,
 
     /// Peers that may ask; empty: everyone.
-    #[serde(deserialize_with = "networks")]
+    #[serde(with = "Networks")]
     pub allow: Vec<IpNet>,
 }
 
@@ -114,7 +112,7 @@ impl Default for Admin {
 }
 
 /// `[log]`: what goes to stderr.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// The least important event still written.
@@ -122,7 +120,8 @@ pub struct Log {
 }
 
 /// How important an event is; each level includes those before it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Something is lost.
     Error,
@@ -151,100 +150,85 @@ impl<'de> Deserialize<'de> for Level {
 }
 
 /// `[[service]]`: what is offered on one or more addresses.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Service {
     /// Unique, 1 to 63 of `a-z`, `0-9`, `_`, `-`; the label `service`. Required.
-    #[serde(deserialize_with = "value::name")]
+    #[serde(with = "Name")]
     pub name: String,
 
     /// At least one. Required.
-    #[serde(deserialize_with = "value::one_or_more")]
+    #[serde(with = "OneOrMore")]
     pub listen: Vec<Address>,
 
     /// The kernel's queue of each listener, in connections; clamped by `net.core.somaxconn`.
-    #[serde(deserialize_with = "value::whole::<1, 65_535, _, _>")]
+    #[serde(with = "Whole::<1, 65_535>")]
     pub backlog: u16,
 
     /// How a request ends.
     pub read: Read,
 
     /// Bytes the framing may hold; of an HTTP request, its body.
-    #[serde(deserialize_with = "value::whole::<1, REQUEST_BYTES_MAX, _, _>")]
+    #[serde(with = "Whole::<1, REQUEST_BYTES_MAX>")]
     pub max_request_bytes: usize,
 
     /// Bytes of an HTTP request's head.
-    #[serde(deserialize_with = "value::whole::<128, 1_048_576, _, _>")]
+    #[serde(with = "Whole::<128, 1_048_576>")]
     pub max_head_bytes: usize,
 
     /// Total, from accept to the complete request. Never zero.
-    #[serde(
-        rename = "request_timeout_seconds",
-        deserialize_with = "value::positive_seconds"
-    )]
+    #[serde(rename = "request_timeout_seconds", with = "PositiveSeconds")]
     pub request_timeout: Duration,
 
     /// Total, plus the reply's size by `min_bytes_per_second`. Never zero.
-    #[serde(
-        rename = "reply_timeout_seconds",
-        deserialize_with = "value::positive_seconds"
-    )]
+    #[serde(rename = "reply_timeout_seconds", with = "PositiveSeconds")]
     pub reply_timeout: Duration,
 
     /// The slowest peer that gets a long reply to its end. Never zero.
-    #[serde(deserialize_with = "value::whole::<1, 1_073_741_824, _, _>")]
+    #[serde(with = "Whole::<1, 1_073_741_824>")]
     pub min_bytes_per_second: u64,
 
     /// What a peer means that ended its side.
     pub half_close: HalfClose,
 
     /// After the reply: how long to wait for the peer's end. At most `linger_total`.
-    #[serde(rename = "linger_idle_seconds", deserialize_with = "value::seconds")]
+    #[serde(rename = "linger_idle_seconds", with = "Seconds")]
     pub linger_idle: Duration,
 
     /// And at most, whatever the peer does.
-    #[serde(rename = "linger_total_seconds", deserialize_with = "value::seconds")]
+    #[serde(rename = "linger_total_seconds", with = "Seconds")]
     pub linger_total: Duration,
 
     /// Bytes discarded while lingering.
-    #[serde(deserialize_with = "value::whole::<0, 1_073_741_824, _, _>")]
+    #[serde(with = "Whole::<0, 1_073_741_824>")]
     pub linger_max_bytes: u64,
 
     /// `TCP_DEFER_ACCEPT`, whole seconds; zero: off. Without meaning where nothing is read.
-    #[serde(
-        rename = "defer_accept_seconds",
-        deserialize_with = "value::whole_seconds::<3_600, _>"
-    )]
+    #[serde(rename = "defer_accept_seconds", with = "WholeSeconds::<3_600>")]
     pub defer_accept: Duration,
 
     /// `TCP_KEEPIDLE`, whole seconds, at most 32767 (tcp(7)); zero: no keepalive.
-    #[serde(
-        rename = "keepalive_seconds",
-        deserialize_with = "value::whole_seconds::<32_767, _>"
-    )]
+    #[serde(rename = "keepalive_seconds", with = "WholeSeconds::<32_767>")]
     pub keepalive: Duration,
 
     /// `TCP_USER_TIMEOUT`: how long unacknowledged data may pin an orphan; zero: the system's.
-    #[serde(
-        rename = "user_timeout_seconds",
-        deserialize_with = "value::user_timeout"
-    )]
+    #[serde(rename = "user_timeout_seconds", with = "UserTimeout")]
     pub user_timeout: Duration,
 
     /// Workers of its own; 0: the common pool.
-    #[serde(deserialize_with = "value::whole::<0, 512, _, _>")]
+    #[serde(with = "Whole::<0, 512>")]
     pub threads: usize,
 
     /// Connections accepted and not yet closed; 0: no limit but the server's.
-    #[serde(deserialize_with = "value::whole::<0, 1_000_000, _, _>")]
+    #[serde(with = "Whole::<0, 1_000_000>")]
     pub max_connections: usize,
 
     /// Peers that may connect; empty: everyone.
-    #[serde(deserialize_with = "networks")]
+    #[serde(with = "Networks")]
     pub allow: Vec<IpNet>,
 
     /// Peers that may not, even if `allow` has them.
-    #[serde(deserialize_with = "networks")]
+    #[serde(with = "Networks")]
     pub deny: Vec<IpNet>,
 
     /// The answer. Required.
@@ -306,7 +290,8 @@ impl Default for Service {
 }
 
 /// What a peer means that ended its side of the connection before the reply.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum HalfClose {
     /// It has said all, and waits for the reply: `nc`, `printf | socat`.
     #[default]

@@ -1,40 +1,61 @@
-//! One word or number of a table: its type, its range, and how a wrong one is explained.
+//! One word or number of a table: its type, its range, how a wrong one is explained, and how it is
+//! written.
 //!
-//! Each function is a `deserialize_with` of `types.rs`. A visitor's `expecting` ends up after
+//! Each type is the `with` of a field in `types.rs`. A visitor's `expecting` ends up after
 //! "expected" under the caret, so it is written for who operates the server, not for who wrote it.
 //! An error made with `custom` may have two lines: the label, then the help.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::{Serialize, Serializer};
 
-/// Reads a whole number from `MIN` to `MAX`, both allowed.
-///
-/// # Errors
-/// * Anything else, and what the target type can't hold.
-pub fn whole<'de, const MIN: u64, const MAX: u64, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: TryFrom<u64>,
-    D: Deserializer<'de>,
-{
-    let unit = "";
-    let (min, max) = (MIN, MAX);
-    let number = deserializer.deserialize_any(Whole { min, max, unit })?;
-    T::try_from(number)
-        .map_err(|_| D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller number"))
+/// A whole number from `MIN` to `MAX`, both allowed.
+#[derive(Debug)]
+pub struct Whole<const MIN: u64, const MAX: u64>;
+
+impl<const MIN: u64, const MAX: u64> Whole<MIN, MAX> {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// * Anything else, and what the target type can't hold.
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: TryFrom<u64>,
+        D: Deserializer<'de>,
+    {
+        let unit = "";
+        let (min, max) = (MIN, MAX);
+        let number = deserializer.deserialize_any(WholeNumber { min, max, unit })?;
+        T::try_from(number)
+            .map_err(|_| D::Error::invalid_value(Unexpected::Unsigned(number), &"a smaller number"))
+    }
+
+    /// Writes one.
+    ///
+    /// # Errors
+    /// * The serializer's.
+    pub fn serialize<T: Serialize, S: Serializer>(
+        number: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        number.serialize(serializer)
+    }
 }
 
-struct Whole {
-    min: u64,
-    max: u64,
-    unit: &'static str,
+/// Takes a whole number, and says which ones there may be.
+pub(super) struct WholeNumber {
+    pub(super) min: u64,
+    pub(super) max: u64,
+
+    /// " of seconds", or nothing.
+    pub(super) unit: &'static str,
 }
 
-impl Visitor<'_> for Whole {
+impl Visitor<'_> for WholeNumber {
     type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,103 +76,6 @@ impl Visitor<'_> for Whole {
         } else {
             Err(E::invalid_value(Unexpected::Unsigned(number), &self))
         }
-    }
-}
-
-/// The longest duration, in seconds: some thirty years, far from any overflow of an `Instant`.
-const SECONDS_MAX: f64 = 1e9;
-
-/// Reads a number of seconds, whole or not, from 0 to 1e9.
-///
-/// # Errors
-/// * Anything else: negative, `nan`, `inf`, text such as "5s".
-pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_any(Seconds { zero: true })
-}
-
-/// Reads a number of seconds as [`seconds`] does, but not 0: it would end everything at once.
-///
-/// # Errors
-/// * Anything else, and what rounds to 0 nanoseconds.
-pub fn positive_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_any(Seconds { zero: false })
-}
-
-/// Reads a whole number of seconds up to `MAX`, for socket options that count whole ones:
-/// half a second would silently turn into 0, which is "off".
-///
-/// # Errors
-/// * Anything else.
-pub fn whole_seconds<'de, const MAX: u64, D>(deserializer: D) -> Result<Duration, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    let unit = " of seconds";
-    let (min, max) = (0, MAX);
-    let seconds = deserializer.deserialize_any(Whole { min, max, unit })?;
-    Ok(Duration::from_secs(seconds))
-}
-
-/// Reads a number of seconds up to 2147483: `TCP_USER_TIMEOUT` holds milliseconds in an `int`.
-///
-/// # Errors
-/// * Anything else.
-pub fn user_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let timeout = seconds(deserializer)?;
-    if timeout > Duration::from_secs(2_147_483) {
-        return Err(D::Error::custom("the kernel takes at most 2147483 seconds"));
-    }
-    if !timeout.is_zero() && timeout < Duration::from_millis(1) {
-        return Err(D::Error::custom(
-            "the kernel counts milliseconds: 0 (off), or 0.001 and more",
-        ));
-    }
-    Ok(timeout)
-}
-
-struct Seconds {
-    zero: bool,
-}
-
-impl Visitor<'_> for Seconds {
-    type Value = Duration;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let above = if self.zero { "" } else { " above 0" };
-        write!(
-            f,
-            "a number of seconds{above}, such as 5 or 0.5, at most 1e9"
-        )
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Duration, E> {
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "exact up to 2^53, and anything above 1e9 is refused"
-        )]
-        let float = number as f64;
-        let unexpected = Unexpected::Signed(number);
-        self.duration(float)
-            .ok_or_else(|| E::invalid_value(unexpected, &self))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Duration, E> {
-        // Only numbers that don't fit an i64 come here.
-        Err(E::invalid_value(Unexpected::Unsigned(number), &self))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Duration, E> {
-        self.duration(number)
-            .ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))
-    }
-}
-
-impl Seconds {
-    fn duration(&self, number: f64) -> Option<Duration> {
-        // NaN is in no range.
-        let in_range = (0.0..=SECONDS_MAX).contains(&number);
-        let duration = in_range.then(|| Duration::from_secs_f64(number))?;
-        (self.zero || !duration.is_zero()).then_some(duration)
     }
 }
 
@@ -192,21 +116,41 @@ impl<T: Copy> Visitor<'_> for Word<T> {
     }
 }
 
-/// Reads one element, or a list of at least one and at most 64.
-///
-/// # Errors
-/// * An empty list, a longer one, and what the element's type refuses.
-pub fn one_or_more<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    deserializer.deserialize_any(OneOrMore(PhantomData))
+/// One address, or a list of at least one and at most 64.
+#[derive(Debug)]
+pub struct OneOrMore;
+
+impl OneOrMore {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// * An empty list, a longer one, and what the element's type refuses.
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        T: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        deserializer.deserialize_any(Elements(PhantomData))
+    }
+
+    /// Writes it: one as itself, more as a list.
+    ///
+    /// # Errors
+    /// * The serializer's.
+    pub fn serialize<T: Serialize, S: Serializer>(
+        all: &[T],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match all {
+            [one] => one.serialize(serializer),
+            all => all.serialize(serializer),
+        }
+    }
 }
 
-struct OneOrMore<T>(PhantomData<T>);
+struct Elements<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -257,39 +201,73 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Table<T> {
     }
 }
 
-/// Reads a service's name: 1 to 63 of `a-z`, `0-9`, `_` and `-`, as in a DNS label, so that it can
-/// go unquoted into labels, file names and log lines.
-///
-/// # Errors
-/// * Anything else, and `admin`: the admin listener counts its connections under that name.
-pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-    if name == "admin" {
-        return Err(D::Error::custom(
-            "`admin` is the admin listener's own name\nchoose another one",
-        ));
+/// A service's name: 1 to 63 of `a-z`, `0-9`, `_` and `-`, as in a DNS label, so that it can go
+/// unquoted into labels, file names and log lines.
+#[derive(Debug)]
+pub struct Name;
+
+impl Name {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// * Anything else, and `admin`: the admin listener counts its connections under that name.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        if name == "admin" {
+            return Err(D::Error::custom(
+                "`admin` is the admin listener's own name\nchoose another one",
+            ));
+        }
+        if name.is_empty() || name.len() > 63 || !name.bytes().all(allowed) {
+            return Err(D::Error::custom(
+                "a name is 1 to 63 of a-z, 0-9, `_` and `-`: it becomes a metric's label",
+            ));
+        }
+        Ok(name)
     }
-    if name.is_empty() || name.len() > 63 || !name.bytes().all(allowed) {
-        return Err(D::Error::custom(
-            "a name is 1 to 63 of a-z, 0-9, `_` and `-`: it becomes a metric's label",
-        ));
+
+    /// Writes one.
+    ///
+    /// # Errors
+    /// * The serializer's.
+    pub fn serialize<S: Serializer>(name: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name)
     }
-    Ok(name)
 }
 
-/// Reads the name of a user or group; empty is none.
-///
-/// # Errors
-/// * What no system's name can hold: a control character, `:` or `/`.
-pub fn account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    if name.contains(|c: char| c.is_control() || c == ':' || c == '/') {
-        return Err(D::Error::custom(
-            "a user's or group's name has no `:`, `/` or control character",
-        ));
+/// The name of a user or group; empty is none.
+#[derive(Debug)]
+pub struct Account;
+
+impl Account {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// * What no system's name can hold: a control character, `:` or `/`.
+    pub fn deserialize<'de, D>(deserializer: D) -> Result<Option<String>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        let name = String::deserialize(deserializer)?;
+        if name.contains(|c: char| c.is_control() || c == ':' || c == '/') {
+            return Err(D::Error::custom(
+                "a user's or group's name has no `:`, `/` or control character",
+            ));
+        }
+        Ok(Some(name).filter(|name| !name.is_empty()))
     }
-    Ok(Some(name).filter(|name| !name.is_empty()))
+
+    /// Writes one.
+    ///
+    /// # Errors
+    /// * The serializer's.
+    pub fn serialize<S: Serializer>(
+        name: &Option<String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name.as_deref().unwrap_or_default())
+    }
 }
 
 /// Reads `true` and nothing else: a switch that is only ever turned on.

@@ -4,12 +4,18 @@ use crate::config::Config;
 use crate::config::fault::Faults;
 use crate::config::load::parse;
 
+/// Any config that a file can say.
+mod any;
+/// What differs is told.
+mod diff;
 /// Files, includes, defaults.
 mod files;
 /// What a page of errors looks like, and what is on it.
 mod pages;
 /// The range of each value, and the rules that take more than one.
 mod values;
+/// What is written can be read again.
+mod written;
 
 /// A service that is right, for tests to add a wrong key to.
 pub(super) const SERVICE: &str =
