@@ -33,6 +33,9 @@ pub mod exchange;
 // Sockets, threads and time around it: listener, acceptor, queue, worker, linger.
 pub mod engine;
 
+// The service manager: told what we are at, keeps our listeners, hands us its own.
+pub mod systemd;
+
 // What the admin listener answers.
 pub mod admin;
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::harness::{TestServer, service};
 
 /// The layers, each importing only from itself and those before it.
-const LAYERS: [&str; 9] = [
-    "metrics", "peer", "config", "request", "reply", "exchange", "engine", "admin", "server",
+const LAYERS: [&str; 10] = [
+    "metrics", "peer", "config", "request", "reply", "exchange", "engine", "systemd", "admin",
+    "server",
 ];
 
 /// What is no layer: the map of the crate, and the program above it.
