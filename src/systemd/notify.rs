@@ -4,7 +4,7 @@
 //! queue is full, and reads its address from the environment only.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -50,18 +50,20 @@ impl Notifier {
     /// For the manager that has started us, if one has.
     #[must_use]
     pub fn from_environment() -> Self {
-        let Some(addr) = env::var_os("NOTIFY_SOCKET") else {
+        Self::from_variables(|name| env::var_os(name), std::process::id())
+    }
+
+    /// `own` is the number of our process.
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>, own: u32) -> Self {
+        let Some(addr) = variable("NOTIFY_SOCKET") else {
             return Self::default();
         };
-        let text = |name| env::var(name).ok();
+        let text = |name| variable(name).and_then(|value| value.into_string().ok());
+        let [usec, pid, store_max] = ["WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE"].map(text);
         match Self::new(&addr) {
             Ok(notifier) => Self {
-                watchdog_interval: watchdog_interval(
-                    text("WATCHDOG_USEC").as_deref(),
-                    text("WATCHDOG_PID").as_deref(),
-                    std::process::id(),
-                ),
-                store_max: number(text("FDSTORE").as_deref()).unwrap_or(0),
+                watchdog_interval: watchdog_interval(usec.as_deref(), pid.as_deref(), own),
+                store_max: number(store_max.as_deref()).unwrap_or(0),
                 ..notifier
             },
             Err(error) => {

@@ -210,6 +210,38 @@ fn an_address_of_another_kind_is_refused() {
     }
 }
 
+/// As a manager that listens on `addr` starts process 42.
+fn started_by(addr: &str, variables: &[(&str, &str)]) -> Notifier {
+    let variable = |name: &str| {
+        let own = [("NOTIFY_SOCKET", addr)];
+        let mut all = own.iter().chain(variables);
+        all.find(|(other, _)| *other == name)
+            .map(|(_, value)| OsString::from(value))
+    };
+    Notifier::from_variables(variable, 42)
+}
+
+#[test]
+fn the_environment_says_what_the_manager_wants() {
+    let variables = [
+        ("WATCHDOG_USEC", "30000000"),
+        ("WATCHDOG_PID", "42"),
+        ("FDSTORE", "16"),
+    ];
+    let notifier = started_by("/run/systemd/notify", &variables);
+    assert_eq!(notifier.watchdog_interval(), Some(Duration::from_secs(30)));
+    assert_eq!(notifier.store_max(), 16);
+    let notifier = started_by("@notify", &[]);
+    assert!(notifier.manager.is_some());
+    assert_eq!(notifier.watchdog_interval(), None);
+    assert_eq!(notifier.store_max(), 0);
+    // Nobody can be told, so nothing is kept and nobody waits for a sign of life.
+    let notifier = started_by("vsock:2:1234", &variables);
+    assert!(notifier.manager.is_none());
+    assert_eq!(notifier.watchdog_interval(), None);
+    assert_eq!(notifier.store_max(), 0);
+}
+
 #[test]
 fn the_watchdog_is_for_us_or_for_anybody() {
     let second = Some(Duration::from_secs(1));
