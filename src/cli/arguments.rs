@@ -23,4 +23,10 @@ pub(super) enum Command {
         /// Else the one that replyd would run with.
         file: Option<PathBuf>,
     },
+
+    /// Shows a configuration with every key, and where each is from.
+    Show {
+        /// Else the one that replyd would run with.
+        file: Option<PathBuf>,
+    },
 }

@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod log;
 mod serve;
+mod show;
 mod signals;
 mod source;
 
@@ -34,6 +35,7 @@ pub(crate) fn run() -> u8 {
     };
     match arguments.command {
         Some(Command::Check { file }) => check::check(file.as_deref()),
+        Some(Command::Show { file }) => show::show(file.as_deref()),
         None => serve::serve(arguments.config.as_deref()),
     }
 }
@@ -41,6 +43,18 @@ pub(crate) fn run() -> u8 {
 /// To the terminal, without the decoration of a log.
 fn say(text: &str) {
     let _written = io::stderr().write_all(text.as_bytes());
+}
+
+/// To whoever reads the output; the exit code that goes with it.
+fn print(text: &str) -> u8 {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // `| head` has read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("cannot write to stdout: {error}\n"));
+            FAILED
+        }
+        _ => DRAINED,
+    }
 }
 
 /// Tells all faults of a configuration; the exit code that goes with them.

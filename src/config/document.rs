@@ -24,6 +24,31 @@ pub struct Document {
 
     /// Its root table.
     pub root: Node,
+
+    /// Where each line begins, in bytes.
+    lines: Vec<usize>,
+}
+
+impl Document {
+    /// Notes a file's text, and the places in it.
+    #[must_use]
+    pub fn new(rank: usize, name: &str, text: &Arc<str>, root: Node) -> Self {
+        let ends = text.match_indices('\n').map(|(end, _)| end + 1);
+        Self {
+            rank,
+            name: name.to_owned(),
+            text: Arc::clone(text),
+            root,
+            lines: std::iter::once(0).chain(ends).collect(),
+        }
+    }
+
+    /// The line that a byte of the text is in, from 1, and where that line begins.
+    #[must_use]
+    pub fn line(&self, byte: usize) -> (usize, usize) {
+        let line = self.lines.partition_point(|start| *start <= byte);
+        (line, self.lines[line - 1])
+    }
 }
 
 /// A value and everything in it, as byte ranges of the text.
@@ -143,16 +168,29 @@ impl Sources {
             .filter(|spot| !spot.span.is_empty())
     }
 
+    /// Finds a key that is written, by its steps: unlike a [`Place`]'s, one of them may hold a dot.
+    /// No steps at all are the service as a whole.
+    #[must_use]
+    pub fn written(&self, service: Option<usize>, steps: &[&str]) -> Option<Spot> {
+        let (spot, end) = self.follow_steps(service, steps.iter().copied())?;
+        end.then_some(spot)
+    }
+
     fn follow(&self, place: &Place) -> Option<(Spot, bool)> {
         let steps = place.key.split('.').filter(|step| !step.is_empty());
-        let (document, (node, end)) = if let Some(service) = place.service {
+        self.follow_steps(place.service, steps)
+    }
+
+    fn follow_steps<'a>(
+        &self,
+        service: Option<usize>,
+        steps: impl Iterator<Item = &'a str>,
+    ) -> Option<(Spot, bool)> {
+        let (document, (node, end)) = if let Some(service) = service {
             let (document, index) = self.services.get(service)?;
-            let index = index.to_string();
-            let header = ["service", &index];
-            (
-                document,
-                document.root.follow(header.into_iter().chain(steps)),
-            )
+            let header = ["service", &index.to_string()];
+            let (table, _) = document.root.follow(header.into_iter());
+            (document, table.follow(steps))
         } else {
             let document = self.documents.first()?;
             (document, document.root.follow(steps))

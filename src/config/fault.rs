@@ -130,9 +130,8 @@ fn snippet<'a>(
         start = start.min(span.start);
         end = end.max(span.end);
     }
-    let start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let (line, start) = spot.document.line(start);
     let end = text[end..].find('\n').map_or(text.len(), |line| end + line);
-    let line = text[..start].matches('\n').count() + 1;
     let within = |span: Range<usize>| span.start - start..span.end - start;
     let optional = |label: &str| Some(clean(label)).filter(|label| !label.is_empty());
     let context = aside.map(|(span, label)| {

@@ -212,12 +212,9 @@ impl Draft {
         text: &'t Arc<str>,
     ) -> Option<(Arc<Document>, DeTable<'t>)> {
         let (table, mut errors) = DeTable::parse_recoverable(text);
-        let document = Arc::new(Document {
-            rank: self.sources.documents.len(),
-            name: name.to_owned(),
-            text: Arc::clone(text),
-            root: Node::new(0..0, table.get_ref()),
-        });
+        let rank = self.sources.documents.len();
+        let root = Node::new(0..0, table.get_ref());
+        let document = Arc::new(Document::new(rank, name, text, root));
         self.sources.documents.push(Arc::clone(&document));
         errors.sort_by_key(|error| error.span().map(|span| span.start));
         let faults = errors.iter().map(|error| syntax(&document, error));

@@ -24,6 +24,8 @@ pub mod value;
 
 /// What is different between two configs.
 pub mod diff;
+/// A config as the file that says all of it, and where each key is from.
+pub mod show;
 /// A config as tables, with every key written out.
 pub mod written;
 

@@ -5,26 +5,18 @@ use toml::Value;
 
 use super::any::any_config;
 use super::{SERVICE, valid};
-use crate::config::load::built_in;
+use crate::config::document::Sources;
+use crate::config::load::{Loaded, built_in, load};
 use crate::config::types::{HalfClose, Level};
-use crate::config::{Config, written};
+use crate::config::{Config, show, written};
 
 /// A file with every key of a config.
 fn file(config: &Config) -> String {
-    let line = |(key, value): (&String, &Value)| {
-        let services = value.as_array().filter(|_| key == "service");
-        match services {
-            None => format!("{} = {}\n", written::key(key), written::inline(value)),
-            Some(services) => services.iter().map(service).collect(),
-        }
-    };
-    written::tables(config).iter().map(line).collect()
-}
-
-fn service(table: &Value) -> String {
-    let lines = table.as_table().unwrap().iter();
-    let lines = lines.map(|(key, value)| format!("{key} = {}\n", written::inline(value)));
-    format!("[[service]]\n{}", lines.collect::<String>())
+    show::page(&Loaded {
+        config: config.clone(),
+        path: None,
+        sources: Sources::default(),
+    })
 }
 
 proptest! {
@@ -66,4 +58,44 @@ fn a_duration_is_whole_where_it_can_be() {
     let server = &written::tables(&config)["server"];
     assert_eq!(server["grace_period_seconds"], Value::Integer(10));
     assert_eq!(server["drain_delay_seconds"], Value::Float(0.25));
+}
+
+#[test]
+fn each_key_is_shown_with_its_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.toml");
+    std::fs::write(&path, "include = [\"*.d/*\"]\nqueue.capacity = 7\n").unwrap();
+    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
+    let service = r#"[[service]]
+name = "a"
+listen = [
+  "127.0.0.1:1",
+  "[::1]:1",
+]
+read = "http"
+reply.text = """
+x
+y\u0007"""
+reply.headers."X.Y" = "1"
+busy.headers = {}
+"#;
+    std::fs::write(folder.path().join("conf.d/a\u{1b}.toml"), service).unwrap();
+    let loaded = load(&path).unwrap();
+    let page = show::page(&loaded);
+    let page = page.replace(&format!("{}/", folder.path().display()), "");
+    for line in [
+        "capacity = 7 # server.toml:2",
+        "max_wait_seconds = 0.5 # default",
+        "[[service]] # conf.d/a\\u001B.toml:1",
+        "listen = [\"127.0.0.1:1\", \"[::1]:1\"] # conf.d/a\\u001B.toml:3",
+        "reply.text = \"x\\ny\\u0007\" # conf.d/a\\u001B.toml:8",
+        "reply.status = 200 # default",
+        "reply.headers.\"X.Y\" = \"1\" # conf.d/a\\u001B.toml:11",
+        "busy.headers = {} # conf.d/a\\u001B.toml:12",
+        "denied.headers = {} # default",
+    ] {
+        let spaced = |shown: &str| shown.split_whitespace().collect::<Vec<_>>().join(" ") == line;
+        assert!(page.lines().any(spaced), "no {line} in\n{page}");
+    }
+    assert_eq!(valid(&page), loaded.config);
 }
