@@ -1,29 +1,46 @@
-//! What the admin listener answers: `/metrics`, `/-/healthy`, `/-/ready`.
+//! What the admin listener answers: `/metrics`, `/-/healthy`, `/-/ready`, `/-/reload`.
 //!
 //! A reply like any other, so a slow scraper is as harmless as any other client.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::metrics::{self, Metrics};
+use crate::reply::call::Call;
 use crate::reply::http::HttpOptions;
-use crate::reply::{Asked, Built, BuiltReply};
+use crate::reply::{Asked, Building, Built, BuiltReply};
 use crate::request::Head;
 
 /// Answers the admin listener's requests.
-#[derive(Debug)]
 pub struct Admin {
-    metrics: Arc<Metrics>,
-    ready: Arc<AtomicBool>,
+    /// What `/metrics` renders.
+    pub metrics: Arc<Metrics>,
+
+    /// What `/-/ready` tells.
+    pub is_ready: Arc<AtomicBool>,
+
+    /// Whether `/-/reload` does anything.
+    pub may_reload: AtomicBool,
+
+    /// Reloads, and waits for what comes of it.
+    pub reload: Arc<dyn Fn() -> Reloaded + Send + Sync>,
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug)]
+pub enum Reloaded {
+    /// The configuration was taken: what has changed, in lines.
+    Taken(String),
+
+    /// It was refused, and the one before it stays: why, in lines.
+    Refused(String),
+
+    /// The server ends.
+    Ending,
 }
 
 impl Admin {
-    /// `ready` is what `/-/ready` tells.
-    #[must_use]
-    pub fn new(metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Self {
-        Self { metrics, ready }
-    }
-
     fn get(&self, path: &str) -> BuiltReply {
         match path {
             "/metrics" => {
@@ -38,28 +55,60 @@ impl Admin {
                 }
             }
             "/-/healthy" => text(200, "healthy\n"),
-            "/-/ready" if self.ready.load(Relaxed) => text(200, "ready\n"),
+            "/-/ready" if self.is_ready.load(Relaxed) => text(200, "ready\n"),
             "/-/ready" => text(503, "not ready\n"),
-            "/" => text(200, "replyd\n\n/metrics\n/-/healthy\n/-/ready\n"),
-            _ => text(404, "not here; there is /metrics, /-/healthy, /-/ready\n"),
+            "/" => text(
+                200,
+                "replyd\n\n/metrics\n/-/healthy\n/-/ready\nPOST /-/reload\n",
+            ),
+            RELOAD => allowing("POST", "POST it: curl -X POST …/-/reload\n"),
+            _ => text(
+                404,
+                "not here; there is /metrics, /-/healthy, /-/ready, and POST /-/reload\n",
+            ),
+        }
+    }
+
+    fn reload(&self) -> Building {
+        if !self.may_reload.load(Relaxed) {
+            let why = "reload is off here: send SIGHUP, or set `reload = true` in [admin]\n";
+            return Building::Now(text(403, why));
+        }
+        let reload = Arc::clone(&self.reload);
+        Building::Later(Call::new(move || match reload() {
+            Reloaded::Taken(lines) => text(200, &lines),
+            Reloaded::Refused(lines) => text(422, &lines),
+            Reloaded::Ending => text(503, "replyd is ending\n"),
+        }))
+    }
+}
+
+const RELOAD: &str = "/-/reload";
+
+impl Built for Admin {
+    fn build(&self, asked: &Asked<'_>) -> Building {
+        match Head::parse(asked.head) {
+            Some(head) if matches!(head.method, "GET" | "HEAD") => {
+                Building::Now(self.get(head.path))
+            }
+            Some(head) if (head.method, head.path) == ("POST", RELOAD) => self.reload(),
+            _ => Building::Now(allowing("GET, HEAD", "only GET and HEAD\n")),
         }
     }
 }
 
-impl Built for Admin {
-    fn build(&self, asked: &Asked<'_>) -> BuiltReply {
-        match Head::parse(asked.head) {
-            Some(head) if matches!(head.method, "GET" | "HEAD") => self.get(head.path),
-            _ => {
-                let mut reply = text(405, "only GET and HEAD\n");
-                reply
-                    .http
-                    .headers
-                    .push(("Allow".to_owned(), "GET, HEAD".to_owned()));
-                reply
-            }
-        }
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
     }
+}
+
+/// "Method Not Allowed", and which are. RFC 9110 section 15.5.6.
+fn allowing(methods: &str, body: &str) -> BuiltReply {
+    let mut reply = text(405, body);
+    let header = ("Allow".to_owned(), methods.to_owned());
+    reply.http.headers.push(header);
+    reply
 }
 
 fn text(status: u16, body: &str) -> BuiltReply {

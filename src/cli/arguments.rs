@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use replyd::config::address::Address;
 
 /// One connection, one exchange: accept, read a request, reply, close.
 #[derive(Debug, Parser)]
@@ -22,6 +23,17 @@ pub(super) enum Command {
     Check {
         /// Else the one that replyd would run with.
         file: Option<PathBuf>,
+    },
+
+    /// Has the running replyd read its configuration again, and tells what has changed; 78 if it
+    /// was refused. Takes `reload = true` in [admin].
+    Reload {
+        /// The configuration that names the admin listener; else the one that replyd would run with.
+        file: Option<PathBuf>,
+
+        /// The admin listener of the running replyd: 127.0.0.1:7150, or unix:/run/x.sock.
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "file")]
+        admin: Option<Address>,
     },
 
     /// Shows a configuration with every key, and where each is from.

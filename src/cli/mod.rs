@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod log;
+mod reload;
 mod serve;
 mod show;
 mod signals;
@@ -36,6 +37,7 @@ pub(crate) fn run() -> u8 {
     match arguments.command {
         Some(Command::Check { file }) => check::check(file.as_deref()),
         Some(Command::Show { file }) => show::show(file.as_deref()),
+        Some(Command::Reload { file, admin }) => reload::reload(file.as_deref(), admin.as_ref()),
         None => serve::serve(arguments.config.as_deref()),
     }
 }

@@ -1,21 +1,28 @@
 //! `replyd` itself: starts the server, runs it, says how it ended.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use replyd::engine::listener::ListenAddr;
-use replyd::server::{End, Server, StartError};
+use replyd::server::{End, Server, StartError, Surroundings};
+use replyd::systemd::inherit;
+use replyd::systemd::notify::Notifier;
 
 use crate::cli::{ABANDONED, DRAINED, FAILED, log, refuse, signals, source};
 
 /// Runs until it is told to stop, and returns the exit code.
 pub(super) fn serve(file: Option<&Path>) -> u8 {
+    // First of all: what we were started with is known by its descriptors' numbers.
+    let inheritance = inherit::inherit();
     let loaded = match source::load(file) {
         Ok(loaded) => loaded,
         Err(faults) => return refuse(&faults),
     };
     let _written_at_the_end = log::to_stderr(loaded.config.log.level);
+    let named = file.map(Path::to_owned);
+    let mut surroundings = Surroundings::new(Arc::new(move || source::load(named.as_deref())));
     // Before anything else: a signal that comes early is a stop, not a kill.
-    let stop = match signals::stop() {
+    let stop = match signals::handle(surroundings.reloader()) {
         Ok(stop) => stop,
         Err(error) => {
             tracing::error!(%error, "cannot handle signals");
@@ -27,7 +34,15 @@ pub(super) fn serve(file: Option<&Path>) -> u8 {
         "replyd {}",
         env!("CARGO_PKG_VERSION")
     );
-    let server = match Server::start(&loaded) {
+    surroundings.notifier = Notifier::from_environment();
+    surroundings.inheritance = match inheritance {
+        Ok(inheritance) => inheritance,
+        Err(error) => {
+            tracing::error!(%error, "cannot take the listeners that systemd has opened");
+            return FAILED;
+        }
+    };
+    let server = match Server::start(&loaded, surroundings) {
         Ok(server) => server,
         Err(StartError::Config(faults)) => return refuse(&faults),
         Err(error) => {

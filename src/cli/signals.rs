@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use replyd::server::Reloader;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
 /// Exit codes of a second signal, which ends the process at once: 128 + its number.
@@ -15,10 +16,11 @@ const SECOND_SIGTERM: i32 = 143;
 /// then to the child's whole group.
 const SAME_SIGNAL: Duration = Duration::from_millis(2);
 
-/// Gets a message at the first SIGINT or SIGTERM; the second one ends the process.
+/// Gets a message at the first SIGINT or SIGTERM; the second one ends the process. SIGHUP asks for
+/// a reload.
 ///
 /// ctrlc's `termination` feature would make SIGHUP a stop too, so SIGTERM comes from elsewhere.
-pub(super) fn stop() -> io::Result<Receiver<()>> {
+pub(super) fn handle(reloader: Reloader) -> io::Result<Receiver<()>> {
     let (stop_tx, stop_rx) = crossbeam_channel::bounded(1);
     let stopped_at = Arc::new(OnceLock::new());
     let on_interrupt = stopper(&stop_tx, &stopped_at, SECOND_SIGINT);
@@ -33,9 +35,7 @@ pub(super) fn stop() -> io::Result<Receiver<()>> {
                 if signal == SIGTERM {
                     on_terminate();
                 } else {
-                    tracing::warn!(
-                        "SIGHUP: this version reads its configuration at its start only"
-                    );
+                    reloader.ask();
                 }
             }
         })?;

@@ -71,11 +71,16 @@ impl Loaded {
 /// Reads a config file, and those it includes.
 ///
 /// # Errors
-/// * A file can't be read, is no UTF-8, or has more than 1 MiB.
+/// * A file can't be read, is no UTF-8, or has more than 1 MiB; the main one is empty.
 /// * Anything in it is wrong.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
     let name = path.display().to_string();
     let text = read_file(path, &name).map_err(|fault| Faults::from(*fault))?;
+    if text.trim().is_empty() {
+        // Without a service is a config too, but a disk that was full leaves this.
+        let help = "replyd without services is a file with a comment in it, at the least";
+        return Err(Fault::of(name, "this file is empty").help(help).into());
+    }
     let mut draft = Draft::default();
     draft.main(&name, &text.into(), Some(path));
     draft.finish(Some(path.to_owned()))

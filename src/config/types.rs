@@ -93,6 +93,9 @@ pub struct Admin {
     #[serde(with = "OneOrMore")]
     pub listen: Vec<Address>,
 
+    /// Whether `POST /-/reload` does anything.
+    pub reload: bool,
+
     /// Peers that may ask; empty: everyone.
     #[serde(with = "Networks")]
     pub allow: Vec<IpNet>,
@@ -103,6 +106,7 @@ impl Default for Admin {
         let loopback = Ipv4Addr::new(127, 0, 0, 0);
         Self {
             listen: vec![Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 7150)))],
+            reload: false,
             allow: vec![
                 IpNet::new_assert(loopback.into(), 8),
                 IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),

@@ -19,6 +19,9 @@ pub struct Change {
     /// New pools. Their numbers follow on the last one.
     pub pools: Vec<PoolOptions>,
 
+    /// Pools that nobody uses anymore, by number.
+    pub closed_pools: Vec<usize>,
+
     /// New listeners, each with the number of its service.
     pub added: Vec<(Listener, usize)>,
 

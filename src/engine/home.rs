@@ -1,5 +1,6 @@
 //! What comes home to the acceptor, through its one inbox.
 
+use std::convert::Infallible;
 use std::io;
 use std::time::Instant;
 
@@ -34,8 +35,8 @@ pub(super) enum Home {
 pub(super) enum Order {
     /// Serve something else from now on, and say how that went.
     Change(Box<(Change, Vec<Pool>)>, Sender<io::Result<()>>),
-    /// Close the listeners that a change has retired.
-    CloseRetired,
+    /// Close the listeners that a change has retired; drop this when they are.
+    CloseRetired(Sender<Infallible>),
     /// Send a probe through the queue of every pool.
     Probe(Sender<()>),
     /// Let nobody new in; accept who was on the way.

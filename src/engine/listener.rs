@@ -37,7 +37,7 @@ impl fmt::Display for ListenAddr {
 }
 
 /// What is set on a listener, and so on every socket it accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
     /// listen(2)'s, in connections; the kernel clamps it to net.core.somaxconn.
     pub backlog: u16,
@@ -60,9 +60,6 @@ pub struct Listener {
 
     /// Of a unix socket: device and inode of the path we have made.
     made: Option<(u64, u64)>,
-
-    /// The kernel holds connections back until they speak.
-    is_deferring: bool,
 
     /// Somebody keeps it for our successor.
     outlives_us: bool,
@@ -105,7 +102,7 @@ impl Listener {
             }
             ListenAddr::Unix(path) => (ListenAddr::Unix(path.clone()), Some(identity(path)?)),
         };
-        Ok(Self::new(fd, addr, made, options))
+        Ok(Self::new(fd, addr, made))
     }
 
     /// Takes over a socket that listens on `addr` already, and sets all that can still be set: what
@@ -133,21 +130,14 @@ impl Listener {
         };
         // Of a socket that listens, this sets the backlog.
         net::listen(&fd, i32::from(options.backlog))?;
-        Ok(Self::new(fd, addr, made, options))
+        Ok(Self::new(fd, addr, made))
     }
 
-    fn new(
-        fd: OwnedFd,
-        addr: ListenAddr,
-        made: Option<(u64, u64)>,
-        options: &ListenerOptions,
-    ) -> Self {
-        let is_deferring = matches!(addr, ListenAddr::Tcp(_)) && !options.defer_accept.is_zero();
+    fn new(fd: OwnedFd, addr: ListenAddr, made: Option<(u64, u64)>) -> Self {
         Self {
             fd,
             addr,
             made,
-            is_deferring,
             outlives_us: false,
         }
     }
@@ -163,10 +153,9 @@ impl Listener {
     }
 
     /// Sets other options; the sockets accepted from now on have them.
-    pub(super) fn apply(&mut self, options: &ListenerOptions) -> io::Result<()> {
+    pub(super) fn apply(&self, options: &ListenerOptions) -> io::Result<()> {
         if let ListenAddr::Tcp(_) = self.addr {
             set_tcp_options(&self.fd, options)?;
-            self.is_deferring = !options.defer_accept.is_zero();
         }
         // Of a socket that listens, this sets the backlog.
         Ok(net::listen(&self.fd, i32::from(options.backlog))?)
@@ -176,16 +165,6 @@ impl Listener {
     #[must_use]
     pub fn addr(&self) -> &ListenAddr {
         &self.addr
-    }
-
-    /// Its address if it is a TCP listener whose connections the kernel holds back until they
-    /// speak.
-    #[must_use]
-    pub fn deferring(&self) -> Option<SocketAddr> {
-        match self.addr {
-            ListenAddr::Tcp(addr) if self.is_deferring => Some(addr),
-            _ => None,
-        }
     }
 
     pub(super) fn outlives_us(&self) -> bool {
@@ -233,11 +212,21 @@ impl Listener {
     pub(super) fn stop_newcomers(&self) -> io::Result<()> {
         match &self.addr {
             ListenAddr::Tcp(_) => socket2::SockRef::from(&self.fd).attach_filter(&drop_pure_syn()),
+            ListenAddr::Unix(_) => self.unlink(),
+        }
+    }
+
+    /// Removes the path of a unix socket that is ours.
+    ///
+    /// # Errors
+    /// * the folder does not allow it
+    pub fn unlink(&self) -> io::Result<()> {
+        match &self.addr {
             // A successor may have put its own there.
             ListenAddr::Unix(path) if self.made.is_some() && identity(path).ok() == self.made => {
                 std::fs::remove_file(path)
             }
-            ListenAddr::Unix(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 }

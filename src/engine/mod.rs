@@ -20,6 +20,7 @@ mod token;
 mod transport;
 pub mod worker;
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -31,9 +32,7 @@ use crate::engine::acceptor::Acceptor;
 use crate::engine::change::Change;
 use crate::engine::home::{Home, Order};
 use crate::engine::inbox::Outbox;
-use crate::engine::listener::Listener;
-use crate::engine::service::Service;
-use crate::engine::worker::{Pool, PoolOptions};
+use crate::engine::worker::Pool;
 use crate::metrics::Metrics;
 
 /// What an engine is made of.
@@ -42,17 +41,11 @@ pub struct EngineOptions {
     /// The name of the acceptor's thread; at most 15 bytes, or Linux cuts it.
     pub acceptor_name: &'static str,
 
-    /// The services; a service's number is its place here.
-    pub services: Vec<Arc<Service>>,
-
-    /// Each with the number of its service.
-    pub listeners: Vec<(Listener, usize)>,
-
-    /// The pools; a service says the number of its own.
-    pub pools: Vec<PoolOptions>,
-
     /// How many connections.
     pub limits: Limits,
+
+    /// What to serve at first: the difference to nothing.
+    pub change: Change,
 }
 
 /// How many connections an engine holds, over all services.
@@ -114,10 +107,8 @@ impl Engine {
     pub fn start(options: EngineOptions, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let EngineOptions {
             acceptor_name,
-            services,
-            listeners,
-            pools,
             limits,
+            change,
         } = options;
         let max_connections = limits.max_connections;
         let (outbox, inbox) = inbox::inbox(2 * max_connections + OTHER_MESSAGES)?;
@@ -127,14 +118,11 @@ impl Engine {
             ended: ended_rx,
             metrics: Arc::clone(metrics),
             max_connections,
-            pools: pools.len(),
+            pools: change.pools.len(),
         };
-        for (number, service) in services.iter().enumerate() {
-            engine.start_maker(number, service)?;
-        }
-        let pools = engine.start_pools(&pools)?;
-        let metrics = Arc::clone(metrics);
-        let mut acceptor = Acceptor::new(services, listeners, pools, inbox, limits, metrics)?;
+        let pools = engine.start_threads(&change)?;
+        let mut acceptor = Acceptor::new(inbox, limits, Arc::clone(metrics))?;
+        acceptor.change(change, pools)?;
 
         thread::Builder::new()
             .name(acceptor_name.to_owned())
@@ -155,11 +143,8 @@ impl Engine {
     /// # Errors
     /// * out of descriptors, threads or memory; then nothing has changed
     pub fn change(&mut self, change: Change) -> io::Result<()> {
-        for (number, service) in &change.services {
-            self.start_maker(*number, service)?;
-        }
         let names: Vec<String> = change.pools.iter().map(|pool| pool.name.clone()).collect();
-        let pools = self.start_pools(&change.pools)?;
+        let pools = self.start_threads(&change)?;
         let (done_tx, done_rx) = crossbeam_channel::bounded(1);
         self.order(Order::Change(Box::new((change, pools)), done_tx));
         let done = done_rx
@@ -173,9 +158,12 @@ impl Engine {
     }
 
     /// Closes the listeners that a change has retired, as soon as the kernel has nothing queued
-    /// for them.
-    pub fn close_retired(&self) {
-        self.order(Order::CloseRetired);
+    /// for them. What is returned is disconnected when that is done.
+    #[must_use]
+    pub fn close_retired(&self) -> Receiver<Infallible> {
+        let (done_tx, done_rx) = crossbeam_channel::bounded(0);
+        self.order(Order::CloseRetired(done_tx));
+        done_rx
     }
 
     /// Sends a probe. At most one may be on its way.
@@ -209,18 +197,17 @@ impl Engine {
         let _sent = self.outbox.send(Home::Order(order));
     }
 
-    fn start_maker(&self, number: usize, service: &Service) -> io::Result<()> {
-        let Some(maker) = &service.maker else {
-            return Ok(());
-        };
-        let outbox = self.outbox.clone();
-        let answer = move |token, made| outbox.send(Home::Answer(number, token, made)).is_ok();
-        maker.start(&service.exchange.service, self.max_connections, answer)
-    }
-
-    fn start_pools(&self, pools: &[PoolOptions]) -> io::Result<Vec<Pool>> {
+    fn start_threads(&self, change: &Change) -> io::Result<Vec<Pool>> {
+        for (number, service) in &change.services {
+            let Some(maker) = &service.maker else {
+                continue;
+            };
+            let (number, outbox) = (*number, self.outbox.clone());
+            let answer = move |token, made| outbox.send(Home::Answer(number, token, made)).is_ok();
+            maker.start(&service.exchange.service, self.max_connections, answer)?;
+        }
         let start = |pool| worker::start(pool, self.max_connections, &self.outbox, &self.metrics);
-        let pools: Result<Vec<_>, _> = pools.iter().map(start).collect();
+        let pools: Result<Vec<_>, _> = change.pools.iter().map(start).collect();
         pools.map_err(io::Error::other)
     }
 }

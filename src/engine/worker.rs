@@ -60,6 +60,14 @@ pub(super) struct Pool {
 /// Probes in a queue at the most: there is a new one only when the last is back.
 const PROBES_MAX: usize = 1;
 
+impl Pool {
+    /// Ends the workers. What comes here all the same has failed.
+    pub(super) fn close(&mut self) {
+        (self.queue, _) = crossbeam_channel::bounded(0);
+        self.unserved = crossbeam_channel::never();
+    }
+}
+
 /// Told when the last worker has ended: then this channel is disconnected.
 pub(super) type Ended = Receiver<std::convert::Infallible>;
 

@@ -23,7 +23,7 @@ use crate::reply::file::Source;
 use crate::reply::http::{HttpHead, HttpOptions};
 use crate::reply::page::Page;
 use crate::reply::template::Template;
-use crate::reply::{Asked, Built, BuiltReply, Made, Replies, Reply};
+use crate::reply::{Asked, Building, Built, BuiltReply, Made, Replies, Reply};
 use crate::request::{Framing, Rules};
 
 /// What happens to an exchange from outside.
@@ -282,11 +282,11 @@ fn head_of_200() -> HttpHead {
 struct HeadBack;
 
 impl Built for HeadBack {
-    fn build(&self, asked: &Asked<'_>) -> BuiltReply {
-        BuiltReply {
+    fn build(&self, asked: &Asked<'_>) -> Building {
+        Building::Now(BuiltReply {
             http: HttpOptions::of(200),
             body: asked.head.to_vec(),
-        }
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 //! Knows nothing of sockets or threads.
 
 pub mod calendar;
+pub mod call;
 mod complaint;
 pub mod file;
 pub mod http;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use crate::peer::Peer;
 use crate::reply::calendar::Calendar;
+use crate::reply::call::Call;
 use crate::reply::file::{FileJob, Source};
 use crate::reply::http::{HttpHead, HttpOptions};
 use crate::reply::output::Output;
@@ -82,7 +84,17 @@ pub enum Reply {
 /// A reply made by code.
 pub trait Built: fmt::Debug + Send + Sync {
     /// Answers `asked`, without waiting for anything.
-    fn build(&self, asked: &Asked<'_>) -> BuiltReply;
+    fn build(&self, asked: &Asked<'_>) -> Building;
+}
+
+/// How far a [`Built`] reply came at once.
+#[derive(Debug)]
+pub enum Building {
+    /// This is it.
+    Now(BuiltReply),
+
+    /// It takes waiting for something.
+    Later(Call),
 }
 
 /// What a [`Built`] reply says.
@@ -135,6 +147,9 @@ pub enum Begun {
 pub enum Job {
     /// Reads a part of a file.
     File(FileJob),
+
+    /// Makes a whole reply.
+    Call(Call),
 }
 
 /// What came of a [`Job`].
@@ -160,6 +175,7 @@ impl Job {
     pub fn run(self) -> Made {
         match self {
             Self::File(job) => job.run(),
+            Self::Call(call) => call.run(),
         }
     }
 
@@ -167,6 +183,7 @@ impl Job {
     pub fn reuse(&mut self, buffer: Vec<u8>) {
         match self {
             Self::File(job) => job.reuse(buffer),
+            Self::Call(_) => {}
         }
     }
 }
@@ -195,7 +212,7 @@ impl Reply {
     /// Whether the reply comes later, so that somebody has to run its jobs.
     #[must_use]
     pub fn comes_later(&self) -> bool {
-        matches!(self, Self::File { .. })
+        matches!(self, Self::File { .. } | Self::Built(_))
     }
 
     /// Begins the reply to a complete request.
@@ -223,10 +240,12 @@ impl Reply {
                 let head_only = !sends_body(http.as_ref(), asked);
                 return Begun::Later(Box::new(Job::File(FileJob::new(source, head_only))));
             }
-            Self::Built(built) => {
-                let BuiltReply { http, body } = built.build(asked);
-                write_whole(Some(&HttpHead::new(&http)), asked, body, output);
-            }
+            Self::Built(built) => match built.build(asked) {
+                Building::Now(BuiltReply { http, body }) => {
+                    write_whole(Some(&HttpHead::new(&http)), asked, body, output);
+                }
+                Building::Later(call) => return Begun::Later(Box::new(Job::Call(call))),
+            },
         }
         Begun::Written
     }

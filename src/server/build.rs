@@ -1,7 +1,6 @@
 //! Services as the engine has them, made of what the configuration says.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::admin::Admin;
@@ -23,116 +22,112 @@ use crate::reply::file::Source;
 use crate::reply::http::{HttpHead, HttpOptions};
 use crate::reply::page::Page;
 use crate::reply::template::Template;
-use crate::reply::{Replies, Reply};
+use crate::reply::{Built, Replies, Reply};
 use crate::request::{Framing, Rules};
 use crate::server::limits;
 
-/// What an engine is to be made of, before anything is bound.
+/// A configured service, before it has counters, a pool and listeners.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) services: Vec<Arc<Service>>,
+pub(super) struct Draft {
+    /// What the configuration says.
+    pub(super) table: types::Service,
+    pub(super) replies: Replies,
 
-    /// For each service.
-    pub(super) addrs: Vec<Vec<ListenAddr>>,
-    pub(super) listener_options: Vec<ListenerOptions>,
-    pub(super) pools: Vec<PoolOptions>,
-    pub(super) limits: Limits,
+    /// The pool of its own; `None`: the common one.
+    pub(super) own_pool: Option<PoolOptions>,
 }
 
 /// The configured services.
 ///
 /// # Errors
 /// * templates that don't compile, all of them
-pub(super) fn services(
-    loaded: &Loaded,
-    metrics: &Metrics,
-    max_connections: usize,
-) -> Result<Plan, Faults> {
+pub(super) fn services(loaded: &Loaded) -> Result<Vec<Draft>, Faults> {
     let config = &loaded.config;
-    let common = PoolOptions {
-        name: "main".to_owned(),
-        threads: threads(config.workers.threads),
-        queue_capacity: config.queue.capacity,
-        max_wait: config.queue.max_wait,
-    };
-    let mut plan = Plan {
-        services: Vec::new(),
-        addrs: Vec::new(),
-        listener_options: Vec::new(),
-        pools: vec![common.clone()],
-        limits: Limits {
-            max_connections,
-            max_turned_away: limits::TURNED_AWAY_MAX,
-            evicts: false,
-        },
-    };
+    let mut drafts = Vec::new();
     let mut faults = Vec::new();
     for (index, service) in config.services.iter().enumerate() {
-        let pool = if service.threads > 0 {
-            let own = PoolOptions {
-                name: service.name.clone(),
-                threads: service.threads,
-                ..common.clone()
-            };
-            plan.pools.push(own);
-            plan.pools.len() - 1
-        } else {
-            0
-        };
+        let own_pool = (service.threads > 0).then(|| PoolOptions {
+            name: service.name.clone(),
+            threads: service.threads,
+            ..common_pool(config)
+        });
         match replies(loaded, index) {
-            Ok(replies) => {
-                plan.services
-                    .push(Arc::new(engine_service(service, replies, pool, metrics)));
-                plan.addrs
-                    .push(service.listen.iter().map(listen_addr).collect());
-                plan.listener_options.push(listener_options(service));
-            }
+            Ok(replies) => drafts.push(Draft {
+                table: service.clone(),
+                replies,
+                own_pool,
+            }),
             Err(of_service) => faults.extend(of_service),
         }
     }
     Faults::none(faults)?;
-    Ok(plan)
+    Ok(drafts)
+}
+
+/// The pool of every service that has none of its own.
+pub(super) fn common_pool(config: &Config) -> PoolOptions {
+    PoolOptions {
+        name: "main".to_owned(),
+        threads: threads(config.workers.threads),
+        queue_capacity: config.queue.capacity,
+        max_wait: config.queue.max_wait,
+    }
+}
+
+/// The limits of the services' engine.
+pub(super) fn limits(max_connections: usize) -> Limits {
+    Limits {
+        max_connections,
+        max_turned_away: limits::TURNED_AWAY_MAX,
+        evicts: false,
+    }
 }
 
 /// The admin listener's one service: HTTP with limits of its own.
-pub(super) fn admin(config: &Config, metrics: &Arc<Metrics>, ready: &Arc<AtomicBool>) -> Plan {
+pub(super) fn admin(config: &types::Admin, admin: &Arc<Admin>) -> Draft {
     let table = types::Service {
         name: "admin".to_owned(),
-        listen: config.admin.listen.clone(),
+        listen: config.listen.clone(),
         read: Read::Http,
         // Its descriptors are few: who says nothing soon makes room.
         request_timeout: Duration::from_secs(2),
-        allow: config.admin.allow.clone(),
+        allow: config.allow.clone(),
         // A scrape is to be seen by the acceptor at once, and a silent client to be counted.
         defer_accept: Duration::ZERO,
         ..types::Service::default()
     };
-    let built = Reply::Built(Arc::new(Admin::new(Arc::clone(metrics), Arc::clone(ready))));
     let replies = Replies {
-        reply: built,
+        reply: Reply::Built(Arc::clone(admin) as Arc<dyn Built>),
         busy: notice(&table.busy, true),
         denied: notice(&table.denied, true),
         failed: notice(&table.failed, true),
         timed_out: notice(&table.timed_out, true),
         is_http: true,
     };
-    let pool = PoolOptions {
+    Draft {
+        table,
+        replies,
+        own_pool: None,
+    }
+}
+
+/// The admin listener's pool.
+pub(super) fn admin_pool() -> PoolOptions {
+    PoolOptions {
         name: "admin".to_owned(),
         threads: 1,
         queue_capacity: limits::ADMIN_CONNECTIONS_MAX,
         max_wait: Duration::from_secs(1),
-    };
-    Plan {
-        services: vec![Arc::new(engine_service(&table, replies, 0, metrics))],
-        addrs: vec![table.listen.iter().map(listen_addr).collect()],
-        listener_options: vec![listener_options(&table)],
-        pools: vec![pool],
-        limits: Limits {
-            max_connections: limits::ADMIN_CONNECTIONS_MAX,
-            max_turned_away: limits::ADMIN_TURNED_AWAY_MAX,
-            // Whoever just sits there keeps no scraper out.
-            evicts: true,
-        },
+    }
+}
+
+/// The limits of the admin listener's engine.
+pub(super) fn admin_limits() -> Limits {
+    Limits {
+        max_connections: limits::ADMIN_CONNECTIONS_MAX,
+        max_turned_away: limits::ADMIN_TURNED_AWAY_MAX,
+        // Whoever just sits there keeps no scraper out.
+        evicts: true,
     }
 }
 
@@ -147,7 +142,8 @@ fn threads(configured: usize) -> usize {
     }
 }
 
-fn engine_service(
+/// A service as the engine has it: with workers, and counters.
+pub(super) fn service(
     service: &types::Service,
     replies: Replies,
     pool: usize,
@@ -284,14 +280,16 @@ fn framing(read: &Read) -> Framing {
     }
 }
 
-fn listen_addr(address: &Address) -> ListenAddr {
+/// Where to listen, as the engine says it.
+pub(super) fn listen_addr(address: &Address) -> ListenAddr {
     match address {
         Address::Tcp(addr) => ListenAddr::Tcp(*addr),
         Address::Unix(path) => ListenAddr::Unix(path.clone()),
     }
 }
 
-fn listener_options(service: &types::Service) -> ListenerOptions {
+/// The options of a service's listeners.
+pub(super) fn listener_options(service: &types::Service) -> ListenerOptions {
     let reads = service.read != Read::Nothing;
     ListenerOptions {
         backlog: service.backlog,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use replyd::engine::change::Change;
 use replyd::engine::listener::{ListenAddr, Listener, ListenerOptions};
 use replyd::engine::room::{Reason, Wait};
 use replyd::engine::service::{Access, Linger, Service, Timeouts};
@@ -15,7 +16,7 @@ use replyd::exchange::{HalfClose, Options};
 use replyd::metrics::{Labels, Metrics};
 use replyd::reply::http::HttpOptions;
 use replyd::reply::page::Page;
-use replyd::reply::{Asked, Built, BuiltReply, Replies, Reply};
+use replyd::reply::{Asked, Building, Built, BuiltReply, Replies, Reply};
 use replyd::request::{Framing, Rules};
 
 use crate::client;
@@ -55,9 +56,12 @@ impl ByHand {
         };
         let options = EngineOptions {
             acceptor_name: "acceptor",
-            services: vec![Arc::new(service(built, &metrics))],
-            listeners: vec![(listener, 0)],
-            pools: vec![pool],
+            change: Change {
+                services: vec![(0, Arc::new(service(built, &metrics)))],
+                pools: vec![pool],
+                added: vec![(listener, 0)],
+                ..Change::default()
+            },
             limits: Limits {
                 max_connections: 64,
                 max_turned_away: 16,
@@ -123,7 +127,7 @@ impl Gate {
 }
 
 impl Built for Gate {
-    fn build(&self, _: &Asked<'_>) -> BuiltReply {
+    fn build(&self, _: &Asked<'_>) -> Building {
         // Disconnected: everyone may go.
         let _opened = self.opened.recv();
         made()
@@ -135,7 +139,7 @@ impl Built for Gate {
 pub(crate) struct Panics;
 
 impl Built for Panics {
-    fn build(&self, asked: &Asked<'_>) -> BuiltReply {
+    fn build(&self, asked: &Asked<'_>) -> Building {
         assert!(
             !asked.head.starts_with(b"GET /panic "),
             "on purpose, by a test"
@@ -144,11 +148,11 @@ impl Built for Panics {
     }
 }
 
-fn made() -> BuiltReply {
-    BuiltReply {
+fn made() -> Building {
+    Building::Now(BuiltReply {
         http: HttpOptions::of(200),
         body: b"made\n".to_vec(),
-    }
+    })
 }
 
 fn service(built: Arc<dyn Built>, metrics: &Metrics) -> Service {

@@ -2,16 +2,17 @@
 
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use replyd::admin::Reloaded;
 use replyd::config::load;
 use replyd::engine::Report;
 use replyd::engine::listener::ListenAddr;
 use replyd::metrics::Metrics;
-use replyd::server::{End, Server};
+use replyd::server::{End, Reloader, Server, Surroundings};
 
 use crate::client::{connect, parse_http, read_all};
 
@@ -55,7 +56,8 @@ pub(crate) fn large_file() -> (tempfile::TempDir, String) {
 
 /// A running server. Stopped and joined when dropped.
 pub(crate) struct TestServer {
-    toml: String,
+    source: Arc<Mutex<String>>,
+    reloader: Reloader,
     listeners: Vec<(String, ListenAddr)>,
     metrics: Arc<Metrics>,
     stop: Sender<()>,
@@ -67,15 +69,19 @@ impl TestServer {
     /// Starts what `toml` says; the admin listener gets a free port unless `toml` has one.
     #[track_caller]
     pub(crate) fn start(toml: &str) -> Self {
-        let mut toml = toml.to_owned();
-        if !toml.contains("[admin]") {
-            toml.push_str("[admin]\nlisten = \"127.0.0.1:0\"\n");
-        }
+        let toml = with_admin(toml);
         let loaded = load::parse(&toml, "test.toml")
             .unwrap_or_else(|faults| panic!("{}", faults.render(false)));
-        let server = Server::start(&loaded).unwrap_or_else(|error| panic!("{error}\n{toml}"));
-        let mut listeners = server.listeners().to_vec();
-        let admin = server.admin_listeners().iter().cloned();
+        let source = Arc::new(Mutex::new(toml.clone()));
+        let read = Arc::clone(&source);
+        let surroundings = Surroundings::new(Arc::new(move || {
+            load::parse(&read.lock().expect("not poisoned"), "test.toml")
+        }));
+        let reloader = surroundings.reloader();
+        let server =
+            Server::start(&loaded, surroundings).unwrap_or_else(|error| panic!("{error}\n{toml}"));
+        let mut listeners = server.listeners();
+        let admin = server.admin_listeners().into_iter();
         listeners.extend(admin.map(|addr| ("admin".to_owned(), addr)));
         let metrics = Arc::clone(server.metrics());
         let (stop, stop_rx) = crossbeam_channel::bounded(1);
@@ -85,7 +91,8 @@ impl TestServer {
             end_tx.send(ended).expect("the test waits for the end");
         });
         Self {
-            toml,
+            source,
+            reloader,
             listeners,
             metrics,
             stop,
@@ -215,6 +222,17 @@ impl TestServer {
         }
     }
 
+    /// Reloads with `toml`: what came of it.
+    pub(crate) fn reload(&self, toml: &str) -> Reloaded {
+        self.write_source(&with_admin(toml));
+        self.reloader.reload()
+    }
+
+    /// What it reads when it is to reload.
+    pub(crate) fn write_source(&self, toml: &str) {
+        toml.clone_into(&mut self.source.lock().expect("not poisoned"));
+    }
+
     /// Tells it to stop, and waits until it isn't ready anymore.
     #[track_caller]
     pub(crate) fn begin_stop(&self) {
@@ -245,12 +263,21 @@ impl TestServer {
     }
 }
 
+/// The admin listener gets a free port unless `toml` has one.
+fn with_admin(toml: &str) -> String {
+    if toml.contains("[admin]") {
+        toml.to_owned()
+    } else {
+        format!("{toml}[admin]\nlisten = \"127.0.0.1:0\"\n")
+    }
+}
+
 impl Drop for TestServer {
     fn drop(&mut self) {
         if thread::panicking() {
             complain(&format!(
                 "the config was:\n{}\nthe metrics are:\n{}",
-                self.toml,
+                self.source.lock().expect("not poisoned"),
                 self.page()
             ));
         }

@@ -27,6 +27,9 @@ mod limits;
 /// Stopping without losing anyone.
 mod drain;
 
+/// Reloading: another configuration while connections come and go.
+mod reload;
+
 /// HTTP as clients see it.
 mod http;
 

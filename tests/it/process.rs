@@ -86,6 +86,15 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
+    /// How many threads and descriptors it has.
+    pub(crate) fn resources(&self) -> (usize, usize) {
+        let count = |what: &str| {
+            let path = format!("/proc/{}/{what}", self.child.id());
+            std::fs::read_dir(path).expect("it runs").count()
+        };
+        (count("task"), count("fd"))
+    }
+
     /// Closes its stderr at our end, as soon as it says something.
     pub(crate) fn stop_listening(&mut self) {
         // Of a sender that is gone already.
@@ -200,13 +209,54 @@ fn an_interrupt_drains_too() {
 }
 
 #[test]
-fn a_hangup_is_no_stop() {
+fn a_hangup_reloads() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut process = Process::with_config(folder.path(), &hello());
     let addr = process.addr();
+    let file = folder.path().join("test.toml");
+    std::fs::write(&file, hello().replace("hello, ", "bye, ")).expect("written");
     process.signal(Signal::HUP);
-    process.line("SIGHUP");
-    assert_eq!(exchange(addr, b"you\n"), b"hello, you\n");
+    process.line("hello: reply.text = \"hello, {{ request }}\\n\" -> \"bye, {{ request }}\\n\"");
+    process.line("reloaded");
+    assert_eq!(exchange(addr, b"you\n"), b"bye, you\n");
+
+    std::fs::write(&file, "nonsense = 1\n").expect("written");
+    process.signal(Signal::HUP);
+    process.line("unknown key `nonsense`");
+    process.line("reload refused, the configuration before it stays: 1 fault in test.toml");
+    std::fs::write(&file, "").expect("written");
+    process.signal(Signal::HUP);
+    process.line("this file is empty");
+    process.line("reload refused");
+    assert_eq!(exchange(addr, b"you\n"), b"bye, you\n");
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().0, Some(0));
+}
+
+/// F34: they end as few reloads, and leave nothing behind.
+#[test]
+fn a_storm_of_hangups_leaves_one_process_and_one_configuration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Process::with_config(folder.path(), &hello());
+    let addr = process.addr();
+    let file = folder.path().join("test.toml");
+    process.signal(Signal::HUP);
+    process.line("reloaded");
+    let before = process.resources();
+    for number in 0..200 {
+        let text = format!("{number}, ");
+        let new = folder.path().join("new");
+        std::fs::write(&new, hello().replace("hello, ", &text)).expect("written");
+        // As a whole: half a file may be a configuration too.
+        std::fs::rename(&new, &file).expect("renamed");
+        process.signal(Signal::HUP);
+    }
+    process.line("-> \"199, {{ request }}\\n\"");
+    process.line("reloaded");
+    assert_eq!(exchange(addr, b"you\n"), b"199, you\n");
+    wait_until("it has what it had before", || {
+        process.resources() == before
+    });
     process.signal(Signal::TERM);
     assert_eq!(process.end().0, Some(0));
 }

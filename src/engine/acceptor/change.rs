@@ -16,7 +16,7 @@ impl Acceptor {
     /// # Errors
     /// * a listener can't be watched, or doesn't take its options: then nothing has changed but the
     ///   options of those before it
-    pub(super) fn change(&mut self, change: Change, pools: Vec<Pool>) -> io::Result<()> {
+    pub(in crate::engine) fn change(&mut self, change: Change, pools: Vec<Pool>) -> io::Result<()> {
         for Kept { addr, options, .. } in &change.kept {
             if let Some(number) = self.number_of(addr) {
                 self.listening(number)
@@ -26,6 +26,9 @@ impl Acceptor {
         let added = self.watch(change.added)?;
 
         self.pools.extend(pools);
+        for number in change.closed_pools {
+            self.pools[number].close();
+        }
         for (number, service) in change.services {
             self.serve(number, service);
         }
@@ -47,7 +50,7 @@ impl Acceptor {
 
     /// A new service, or one in the place of another. Connections keep the one that they were
     /// accepted with.
-    pub(super) fn serve(&mut self, number: usize, service: Arc<Service>) {
+    fn serve(&mut self, number: usize, service: Arc<Service>) {
         self.room.serve(number, service.max_connections);
         if number == self.services.len() {
             self.services.push(service);
@@ -57,10 +60,7 @@ impl Acceptor {
     }
 
     /// Begins to watch all of these listeners, or none. Each gets a number.
-    pub(super) fn watch(
-        &self,
-        listeners: Vec<(Listener, usize)>,
-    ) -> io::Result<Vec<(usize, Listening)>> {
+    fn watch(&self, listeners: Vec<(Listener, usize)>) -> io::Result<Vec<(usize, Listening)>> {
         let is_free = |number: &usize| !matches!(self.listeners.get(*number), Some(Some(_)));
         let numbers = (0..).filter(is_free);
         numbers
@@ -73,7 +73,7 @@ impl Acceptor {
     }
 
     /// Accepts from these listeners from now on.
-    pub(super) fn listen(&mut self, watched: Vec<(usize, Listening)>) {
+    fn listen(&mut self, watched: Vec<(usize, Listening)>) {
         for (number, listening) in watched {
             if number >= self.listeners.len() {
                 self.listeners.resize_with(number + 1, || None);
@@ -89,6 +89,19 @@ impl Acceptor {
             if listening.stage == Stage::Retired {
                 listening.stage = Stage::Closing;
             }
+        }
+        self.note_closed();
+    }
+
+    /// Tells whoever waits for it when no listener is closing anymore.
+    pub(super) fn note_closed(&mut self) {
+        let mut stages = self
+            .listeners
+            .iter()
+            .flatten()
+            .map(|listening| listening.stage);
+        if !stages.any(|stage| stage == Stage::Closing) {
+            self.closing = None;
         }
     }
 

@@ -80,6 +80,7 @@ impl Acceptor {
             && self.accept_batch(number, LAST_BATCH, now)? == Batch::Last
         {
             self.close_listener(number);
+            self.note_closed();
         }
         Ok(())
     }

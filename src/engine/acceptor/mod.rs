@@ -11,9 +11,12 @@ mod linger;
 mod listening;
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::Sender;
 
 use crate::engine::acceptor::arrive::TurnedAway;
 use crate::engine::acceptor::drain::Drain;
@@ -21,7 +24,6 @@ use crate::engine::acceptor::listening::Listening;
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::home::{Home, Order};
 use crate::engine::inbox::Inbox;
-use crate::engine::listener::Listener;
 use crate::engine::poller::Poller;
 use crate::engine::room::{Room, Wait};
 use crate::engine::service::Service;
@@ -67,6 +69,9 @@ pub(super) struct Acceptor {
     first_listener: usize,
     pools: Vec<Pool>,
 
+    /// Dropped when the listeners that a change has retired are closed.
+    closing: Option<Sender<Infallible>>,
+
     /// By slot of the room: those that wait. The others are with the workers.
     connections: Vec<Option<Box<Connection>>>,
     #[allow(
@@ -87,23 +92,21 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(
-        services: Vec<Arc<Service>>,
-        listeners: Vec<(Listener, usize)>,
-        pools: Vec<Pool>,
         inbox: Inbox<Home>,
         limits: Limits,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
         poller.watch(inbox.source(), Key::Inbox)?;
-        let mut acceptor = Self {
+        Ok(Self {
             room: Room::new(Instant::now(), limits.max_connections),
             poller,
             inbox,
             services: Vec::new(),
             listeners: Vec::new(),
             first_listener: 0,
-            pools,
+            pools: Vec::new(),
+            closing: None,
             connections: Vec::with_capacity(limits.max_connections),
             spare: Vec::with_capacity(SPARE_MAX),
             lingering: VecDeque::new(),
@@ -113,13 +116,7 @@ impl Acceptor {
             scratch: vec![0; SCRATCH_BYTES].into(),
             drain: None,
             metrics,
-        };
-        for (number, service) in services.into_iter().enumerate() {
-            acceptor.serve(number, service);
-        }
-        let watched = acceptor.watch(listeners)?;
-        acceptor.listen(watched);
-        Ok(acceptor)
+        })
     }
 
     /// Ends the workers, once their queues are empty: what tells the end of each pool's.
@@ -212,7 +209,10 @@ impl Acceptor {
                 // Full or disconnected: nobody waits for it.
                 let _told = done.try_send(self.change(change, pools));
             }
-            Order::CloseRetired => self.close_retired(),
+            Order::CloseRetired(closed) => {
+                self.closing = Some(closed);
+                self.close_retired();
+            }
             Order::Probe(back) => {
                 for pool in &self.pools {
                     // Full: it does not come back then, which tells what it is to tell.

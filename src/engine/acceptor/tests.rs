@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Limits;
 use crate::engine::acceptor::Acceptor;
+use crate::engine::change::Change;
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
 use crate::engine::inbox::inbox;
@@ -74,14 +75,18 @@ fn service(metrics: &Metrics) -> Arc<Service> {
 /// An acceptor without listeners and workers, for one connection.
 fn acceptor(metrics: &Arc<Metrics>) -> Acceptor {
     let (_outbox, inbox) = inbox::<Home>(8).expect("an inbox");
-    let services = vec![service(metrics)];
     let limits = Limits {
         max_connections: 1,
         max_turned_away: 1,
         evicts: false,
     };
-    let metrics = Arc::clone(metrics);
-    Acceptor::new(services, Vec::new(), Vec::new(), inbox, limits, metrics).expect("an acceptor")
+    let mut acceptor = Acceptor::new(inbox, limits, Arc::clone(metrics)).expect("an acceptor");
+    let change = Change {
+        services: vec![(0, service(metrics))],
+        ..Change::default()
+    };
+    acceptor.change(change, Vec::new()).expect("a change");
+    acceptor
 }
 
 /// Lets a connection in, whose client is given back.

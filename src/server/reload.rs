@@ -1,0 +1,318 @@
+//! Reloading: another configuration while we run, taken as a whole or not at all.
+//!
+//! It is read by a short-lived thread, so that a disk that hangs makes us deaf to nothing. What is
+//! asked for while that goes on is one more reload after it, however often it is asked.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+
+use crate::admin::Reloaded;
+use crate::config::fault::Faults;
+use crate::engine::change::Change;
+use crate::server::drain::{HALF_OPEN_MAX, ON_THE_WAY};
+use crate::server::read::{self, Read, Running};
+use crate::server::roster::{Bound, Next};
+use crate::server::{Server, StartError, build, half_open, unix_seconds};
+use crate::systemd::inherit::Inheritance;
+
+/// Requests that wait to be seen; one of them is as good as all.
+const REQUESTS_MAX: usize = 64;
+
+/// How often retiring listeners are looked at.
+const RETIRING_LOOK: Duration = Duration::from_millis(10);
+
+/// Asks a server to reload.
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    requests: Sender<Request>,
+}
+
+/// Who is to be told what came of it, if anybody.
+pub(super) type Request = Option<Sender<Reloaded>>;
+
+/// A server's end of its [`Reloader`]s.
+pub(super) fn requests() -> (Reloader, Receiver<Request>) {
+    let (requests, rx) = crossbeam_channel::bounded(REQUESTS_MAX);
+    (Reloader { requests }, rx)
+}
+
+impl Reloader {
+    /// Asks, and waits for nothing.
+    pub fn ask(&self) {
+        // Full: there will be a reload after this anyway. Disconnected: the server ends.
+        let _asked = self.requests.try_send(None);
+    }
+
+    /// Asks, and waits for what comes of it.
+    #[must_use]
+    pub fn reload(&self) -> Reloaded {
+        let (done_tx, done_rx) = crossbeam_channel::bounded(1);
+        let asked = self.requests.send(Some(done_tx));
+        asked
+            .ok()
+            .and_then(|()| done_rx.recv().ok())
+            .unwrap_or(Reloaded::Ending)
+    }
+}
+
+/// Reloads: those asked for, the one under way, and what the last one has left.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    requests: Receiver<Request>,
+
+    /// Asked for since the last one began. Bounded by the admin listener's connections.
+    asked: Vec<Sender<Reloaded>>,
+    is_asked: bool,
+    reading: Option<Reading>,
+    retiring: Option<Retiring>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    read: Receiver<Result<Read, Faults>>,
+
+    /// Who is to be told what comes of it.
+    asked: Vec<Sender<Reloaded>>,
+}
+
+/// Listeners that a reload has dropped, on their way out.
+#[derive(Debug)]
+struct Retiring {
+    since: Instant,
+
+    /// Where the kernel holds connections back until they speak.
+    deferring: Vec<SocketAddr>,
+
+    /// Disconnected when they are closed.
+    closed: Option<Receiver<Infallible>>,
+}
+
+impl Reloads {
+    pub(super) fn new(requests: Receiver<Request>) -> Self {
+        Self {
+            requests,
+            asked: Vec::new(),
+            is_asked: false,
+            reading: None,
+            retiring: None,
+        }
+    }
+
+    pub(super) fn requests(&self) -> &Receiver<Request> {
+        &self.requests
+    }
+
+    /// What is being read; never, if nothing is.
+    pub(super) fn read(&self) -> Receiver<Result<Read, Faults>> {
+        match &self.reading {
+            Some(reading) => reading.read.clone(),
+            None => crossbeam_channel::never(),
+        }
+    }
+
+    /// When to look at what the last one has left.
+    pub(super) fn look(&self) -> Receiver<Instant> {
+        match &self.retiring {
+            Some(_) => crossbeam_channel::after(RETIRING_LOOK),
+            None => crossbeam_channel::never(),
+        }
+    }
+
+    pub(super) fn ask(&mut self, request: Request) {
+        self.is_asked = true;
+        self.asked.extend(request);
+    }
+}
+
+impl Server {
+    /// Begins what was asked for, one after the other.
+    pub(super) fn begin_reload(&mut self) {
+        let reloads = &mut self.reloads;
+        if !reloads.is_asked || reloads.reading.is_some() || reloads.retiring.is_some() {
+            return;
+        }
+        reloads.is_asked = false;
+        let asked = std::mem::take(&mut reloads.asked);
+        self.notifier.reloading();
+        let running = Running {
+            config: self.config.clone(),
+            threads: self.main.roster.threads(),
+        };
+        match read::read(&self.source, running) {
+            Ok(read) => self.reloads.reading = Some(Reading { read, asked }),
+            Err(error) => self.refused(&format!("cannot start a thread: {error}"), "", asked),
+        }
+    }
+
+    /// Takes the configuration that was read, or refuses it, and tells everyone.
+    pub(super) fn finish_reload(&mut self, read: Result<Read, Faults>) {
+        let Some(Reading { asked, .. }) = self.reloads.reading.take() else {
+            return;
+        };
+        let taken = match read {
+            Ok(read) => self.take(read),
+            Err(faults) => Err(StartError::Config(faults)),
+        };
+        match taken {
+            Ok(lines) => self.taken(&lines, asked),
+            Err(StartError::Config(faults)) => {
+                self.refused(&faults.to_string(), &faults.render(false), asked);
+            }
+            Err(error) => self.refused(&error.to_string(), "", asked),
+        }
+    }
+
+    /// Looks at the listeners that were dropped: who was on the way to them is accepted, and then
+    /// they are closed.
+    pub(super) fn look_at_retiring(&mut self) {
+        let Some(retiring) = &mut self.reloads.retiring else {
+            return;
+        };
+        if let Some(closed) = &retiring.closed {
+            if closed.try_recv() == Err(TryRecvError::Disconnected) {
+                self.reloads.retiring = None;
+            }
+            return;
+        }
+        let elapsed = retiring.since.elapsed();
+        let is_over = elapsed >= HALF_OPEN_MAX || !half_open::any(&retiring.deferring);
+        if elapsed >= ON_THE_WAY && is_over {
+            retiring.closed = Some(self.main.engine.close_retired());
+        }
+    }
+
+    /// All or nothing: whatever can be refused comes first. What has changed, in lines.
+    fn take(&mut self, read: Read) -> Result<Vec<String>, StartError> {
+        let Read {
+            loaded,
+            drafts,
+            difference,
+        } = read;
+        let config = loaded.config;
+        let (main, admin) = (&self.main.roster, &self.admin.roster);
+        let main = main.next(drafts, build::common_pool(&config), &self.metrics);
+        let admin_drafts = vec![build::admin(&config.admin, &self.admin_page)];
+        let admin = admin.next(admin_drafts, build::admin_pool(), &self.metrics);
+        let newcomers = main.newcomers.clone();
+        let taken = self.change(main, admin);
+        if taken.is_err() {
+            for name in newcomers {
+                self.metrics.forget_service(&name);
+            }
+        }
+        taken?;
+        self.admin_page
+            .may_reload
+            .store(config.admin.reload, Relaxed);
+        (self.on_taken)(&config);
+        self.config = config;
+        Ok(difference.lines())
+    }
+
+    fn change(&mut self, mut main: Next, mut admin: Next) -> Result<(), StartError> {
+        let ours = self
+            .main
+            .roster
+            .listeners()
+            .chain(self.admin.roster.listeners());
+        let ours: Vec<_> = ours.map(|(_, bound)| bound.addr.clone()).collect();
+        let nexts = &mut [&mut main, &mut admin];
+        self.opener.open(nexts, Inheritance::default(), &ours)?;
+        let failed = |error| StartError::System {
+            what: "change what is served",
+            error,
+        };
+        let deferring = main.dropped.iter().filter_map(Bound::deferring);
+        let retiring = Retiring {
+            since: Instant::now(),
+            deferring: deferring.collect(),
+            closed: None,
+        };
+        if let Err(error) = self.main.engine.change(main.change) {
+            let bounds = main.roster.listeners().map(|(_, bound)| bound);
+            for bound in bounds.filter(|bound| !ours.contains(&bound.addr)) {
+                self.opener.release(bound);
+            }
+            return Err(failed(error));
+        }
+        self.main.roster = main.roster;
+        for bound in &main.dropped {
+            self.opener.release(bound);
+        }
+        if !main.dropped.is_empty() {
+            self.reloads.retiring = Some(retiring);
+        }
+        // Its listeners stay: what is left is to swap its service, which can't fail.
+        self.admin.engine.change(admin.change).map_err(failed)?;
+        self.admin.roster = admin.roster;
+        Ok(())
+    }
+
+    fn taken(&mut self, lines: &[String], asked: Vec<Sender<Reloaded>>) {
+        self.metrics.config_taken(unix_seconds());
+        for line in lines {
+            tracing::info!("reload: {line}");
+        }
+        tracing::info!("reloaded");
+        self.notifier.ready(&self.status());
+        let mut page = lines.join("\n");
+        page.push('\n');
+        tell(asked, &Reloaded::Taken(page));
+    }
+
+    /// `page` may be empty: then it is as `summary`.
+    fn refused(&mut self, summary: &str, page: &str, asked: Vec<Sender<Reloaded>>) {
+        self.metrics.config_refused();
+        for line in page.lines() {
+            tracing::error!("reload: {line}");
+        }
+        tracing::error!("reload refused, the configuration before it stays: {summary}");
+        // Ready again, with what we have: there is no word for a reload that failed (KERNEL K47).
+        let status = self.status();
+        self.notifier
+            .ready(&format!("{status}; reload refused: {summary}"));
+        let page = if page.is_empty() {
+            format!("{summary}\n")
+        } else {
+            page.to_owned()
+        };
+        tell(asked, &Reloaded::Refused(page));
+    }
+
+    /// Forgets the services that have been gone for long enough. When to do so again.
+    pub(super) fn forget(&mut self) -> Duration {
+        let (forgotten, again) = self.main.roster.forget(Instant::now());
+        let closed_pools = forgotten.iter().filter_map(|gone| gone.own_pool);
+        let closed_pools: Vec<usize> = closed_pools.collect();
+        if !closed_pools.is_empty() {
+            let change = Change {
+                closed_pools,
+                ..Change::default()
+            };
+            if let Err(error) = self.main.engine.change(change) {
+                tracing::debug!(%error, "pools of services that are gone stay");
+            }
+        }
+        for gone in forgotten {
+            self.metrics.forget_service(&gone.name);
+            if gone.own_pool.is_some() {
+                self.metrics.forget_pool(&gone.name);
+            }
+        }
+        again.unwrap_or(NOTHING_TO_FORGET)
+    }
+}
+
+/// How often to ask whether there is something to forget, when there is not.
+const NOTHING_TO_FORGET: Duration = Duration::from_secs(3600);
+
+fn tell(asked: Vec<Sender<Reloaded>>, reloaded: &Reloaded) {
+    for asked in asked {
+        // Who has asked may have left.
+        let _told = asked.try_send(reloaded.clone());
+    }
+}
