@@ -9,12 +9,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
 
 use listenfd::ListenFd;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, ipproto, sockopt};
 
 use crate::engine::listener::ListenAddr;
+use crate::systemd::store::is_stored;
 
 /// How many descriptors are taken at most: many times what a configuration has addresses.
 const FDS_MAX: usize = 4096;
@@ -89,7 +91,16 @@ pub fn inherit() -> io::Result<Inheritance> {
     }
     let mut fds = ListenFd::from_env();
     for (index, name) in names.into_iter().enumerate() {
-        match take(&mut fds, index) {
+        let taken = take(&mut fds, index).and_then(|taken| {
+            let (_, addr, _) = &taken;
+            if is_stored(&name) && has_lost_its_path(addr) {
+                return Err(format!(
+                    "{addr} is no socket anymore, so nobody can come through it"
+                ));
+            }
+            Ok(taken)
+        });
+        match taken {
             Ok((fd, addr, takes_ipv4)) => inheritance.listeners.push(Inherited {
                 name,
                 fd,
@@ -170,6 +181,20 @@ fn examine(fd: impl AsFd) -> Result<(ListenAddr, bool), String> {
     let addr = SocketAddr::try_from(local).map_err(told)?;
     let takes_ipv4 = addr.is_ipv6() && !sockopt::ipv6_v6only(&fd).map_err(told)?;
     Ok((ListenAddr::Tcp(addr), takes_ipv4))
+}
+
+/// Whether a unix socket's path is gone: where a unit has its RuntimeDirectory= removed or gets
+/// another /tmp with each start, the socket is stored, and its path is not.
+///
+/// Not to be asked of a .socket unit's: its path may be out of our sight, and yet be there.
+fn has_lost_its_path(addr: &ListenAddr) -> bool {
+    match addr {
+        ListenAddr::Tcp(_) => false,
+        ListenAddr::Unix(path) => match std::fs::symlink_metadata(path) {
+            Ok(metadata) => !metadata.file_type().is_socket(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        },
+    }
 }
 
 #[cfg(test)]

@@ -91,7 +91,20 @@ fn an_abstract_socket_is_refused() {
     refused(UnixListener::bind_addr(&addr).expect("bound"), "no path");
 }
 
-/// What the child of the next test is: it says what it has inherited.
+#[test]
+fn a_socket_without_its_path_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let addr = ListenAddr::Unix(path.clone());
+    let _listener = UnixListener::bind(&path).expect("bound");
+    assert!(!has_lost_its_path(&addr));
+    std::fs::remove_file(&path).expect("removed");
+    assert!(has_lost_its_path(&addr), "it is gone");
+    std::fs::write(&path, "").expect("written");
+    assert!(has_lost_its_path(&addr), "it is another file");
+}
+
+/// What the children of the next tests are: it says what it has inherited.
 #[test]
 #[ignore = "a child of another test"]
 fn child() {
@@ -113,30 +126,54 @@ fn child() {
         .expect("said");
 }
 
-#[test]
-fn a_process_takes_what_listens_and_closes_the_rest() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-    let addr = listener.local_addr().expect("an address");
-    let stray = UdpSocket::bind("127.0.0.1:0").expect("bound");
-    let test = std::env::current_exe().expect("a path");
+/// What a process says that inherits two descriptors, of these names.
+fn inherited(names: &str, first: impl Into<OwnedFd>, second: impl Into<OwnedFd>) -> String {
     let run = "LISTEN_PID=$$ exec \"$0\" systemd::inherit::tests::child \
                --exact --ignored --nocapture 3<&0 4<&1 </dev/null >&2";
     let child = Command::new("sh")
         .args(["-c", run])
-        .arg(test)
-        .envs([("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "web:dns")])
-        .stdin(OwnedFd::from(listener))
-        .stdout(OwnedFd::from(stray))
+        .arg(std::env::current_exe().expect("a path"))
+        .envs([("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", names)])
+        .stdin(first.into())
+        .stdout(second.into())
         .stderr(Stdio::piped())
         .output()
         .expect("started");
     let said = String::from_utf8(child.stderr).expect("UTF-8");
     assert!(child.status.success(), "{said}");
-    for text in [
-        &format!("inherited web {addr} FdFlags(CLOEXEC)"),
-        "calls `dns` is closed: it is no stream socket",
-        "the stray is closed",
-    ] {
+    said
+}
+
+#[track_caller]
+fn says(said: &str, texts: &[&str]) {
+    for text in texts {
         assert!(said.contains(text), "no {text:?} in\n{said}");
     }
+}
+
+#[test]
+fn a_process_takes_what_listens_and_closes_the_rest() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let addr = listener.local_addr().expect("an address");
+    let stray = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    let said = inherited("web:dns", listener, stray);
+    let listener = format!("inherited web {addr} FdFlags(CLOEXEC)");
+    let stray = "calls `dns` is closed: it is no stream socket";
+    says(&said, &[&listener, stray, "the stray is closed"]);
+}
+
+#[test]
+fn a_process_closes_a_stored_socket_without_its_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bind = |name| UnixListener::bind(folder.path().join(name)).expect("bound");
+    let (of_a_unit, stored) = (bind("unit"), bind("stored"));
+    for name in ["unit", "stored"] {
+        std::fs::remove_file(folder.path().join(name)).expect("removed");
+    }
+    let said = inherited("web:replyd=unix_x", of_a_unit, stored);
+    let stray = "calls `replyd=unix_x` is closed: unix:/";
+    says(
+        &said,
+        &["inherited web unix:/", stray, "the stray is closed"],
+    );
 }
