@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use procfs::net::{TcpNetEntry, TcpState};
+use procfs::process::Process;
 
 /// Whether any connection to one of `addrs` is half open. Reads the whole table: for a stop only.
 /// A table that can't be read has none.
@@ -17,7 +18,11 @@ pub(super) fn any(addrs: &[SocketAddr]) -> bool {
         entry.state == TcpState::SynRecv
             && addrs.iter().any(|addr| is_at(addr, entry.local_address))
     };
-    [procfs::net::tcp(), procfs::net::tcp6()]
+    // Our own /proc/PID/net: a sandbox may hide /proc/net (`ProcSubset=pid`).
+    let Ok(process) = Process::myself() else {
+        return false;
+    };
+    [process.tcp(), process.tcp6()]
         .into_iter()
         .flatten()
         .any(|table| table.iter().any(is_ours))
