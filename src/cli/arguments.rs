@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use replyd::config::address::Address;
+
+use crate::cli::manual::Page;
 
 /// One connection, one exchange: accept, read a request, reply, close.
 #[derive(Debug, Parser)]
@@ -40,5 +43,19 @@ pub(super) enum Command {
     Show {
         /// Else the one that replyd would run with.
         file: Option<PathBuf>,
+    },
+
+    /// Prints what a shell needs to complete these arguments.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+
+    /// Prints a manual page: `replyd manual | man -l -`.
+    #[command(hide = true)]
+    Manual {
+        /// The page.
+        #[arg(default_value = "replyd")]
+        page: Page,
     },
 }

@@ -2,7 +2,9 @@
 
 mod arguments;
 mod check;
+mod completions;
 mod log;
+mod manual;
 mod reload;
 mod serve;
 mod show;
@@ -38,6 +40,8 @@ pub(crate) fn run() -> u8 {
         Some(Command::Check { file }) => check::check(file.as_deref()),
         Some(Command::Show { file }) => show::show(file.as_deref()),
         Some(Command::Reload { file, admin }) => reload::reload(file.as_deref(), admin.as_ref()),
+        Some(Command::Completions { shell }) => completions::completions(shell),
+        Some(Command::Manual { page }) => manual::manual(page),
         None => serve::serve(arguments.config.as_deref()),
     }
 }

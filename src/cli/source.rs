@@ -8,7 +8,7 @@ use replyd::config::fault::{Fault, Faults};
 use replyd::config::load::{self, Loaded};
 
 /// Where a configuration is looked for, in this order.
-const PATHS: [&str; 2] = ["server.toml", "/etc/replyd/server.toml"];
+pub(super) const PATHS: [&str; 2] = ["server.toml", "/etc/replyd/server.toml"];
 
 /// Reads the configuration that was named, or the first that exists.
 pub(super) fn load(file: Option<&Path>) -> Result<Loaded, Faults> {

@@ -99,14 +99,16 @@ pub fn parse(text: &str, name: &str) -> Result<Loaded, Faults> {
     draft.finish(None)
 }
 
+/// The shipped `server.toml`: every key at its default, with a comment.
+pub const SHIPPED: &str = include_str!("../../server.toml");
+
 /// The config of a replyd that was given none: the shipped `server.toml`.
 ///
 /// # Panics
 /// Never: a test reads it.
 #[must_use]
 pub fn built_in() -> Loaded {
-    let text = include_str!("../../server.toml");
-    parse(text, "the built-in server.toml").expect("invariant: the shipped server.toml is valid")
+    parse(SHIPPED, "the built-in server.toml").expect("invariant: the shipped server.toml is valid")
 }
 
 fn read_file(path: &Path, name: &str) -> Result<String, Box<Fault>> {

@@ -48,5 +48,8 @@ mod process;
 /// The real binary's start: arguments, faults of the config, where it is looked for, limits.
 mod startup;
 
+/// What the program prints about itself: manual pages and completions.
+mod documents;
+
 /// Style and layers, as tests.
 mod tidy;
