@@ -22,6 +22,7 @@ pub(super) struct Identity {
 ///
 /// # Errors
 /// * there is no such user or group
+/// * a static binary can't know
 pub(super) fn find(loaded: &Loaded) -> Result<Option<Identity>, Faults> {
     let server = &loaded.config.server;
     let Some(name) = &server.user else {
@@ -30,6 +31,9 @@ pub(super) fn find(loaded: &Loaded) -> Result<Option<Identity>, Faults> {
     if !Uid::effective().is_root() {
         tracing::warn!(user = name, "not started as root: staying who we are");
         return Ok(None);
+    }
+    if cfg!(target_feature = "crt-static") {
+        return Err(no_lookup(loaded).into());
     }
     let user = User::from_name(name).ok().flatten();
     let user = user.ok_or_else(|| nobody(loaded, "server.user", "user", name))?;
@@ -52,6 +56,18 @@ pub(super) fn find(loaded: &Loaded) -> Result<Option<Identity>, Faults> {
 fn nobody(loaded: &Loaded, key: &str, what: &str, name: &str) -> Fault {
     let message = format!("there is no {what} `{name}` on this machine");
     loaded.fault(&Place::top(key), message, "", None)
+}
+
+/// glibc looks users up by modules that it loads, and a static program may die of them.
+fn no_lookup(loaded: &Loaded) -> Fault {
+    let message = "a static replyd can't look users up";
+    let help = "start it as that user: `USER` of the image, `User=` of the unit";
+    loaded.fault(
+        &Place::top("server.user"),
+        message,
+        "",
+        Some(help.to_owned()),
+    )
 }
 
 /// Becomes `identity`, with all the groups it is in. Before the first thread that serves anyone;
