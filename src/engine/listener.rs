@@ -15,6 +15,7 @@ use rustix::fs::Mode;
 use rustix::io::{Errno, FdFlags};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
+use crate::engine::deafness::{self, Deafness};
 use crate::engine::sockopt::{ListenQueue, TcpDeferAccept, TcpListenInfo};
 use crate::peer::Peer;
 
@@ -63,6 +64,9 @@ pub struct Listener {
 
     /// Somebody keeps it for our successor.
     outlives_us: bool,
+
+    /// It lets nobody new in.
+    deafness: Option<Deafness>,
 }
 
 /// What came of one accept(2).
@@ -139,6 +143,7 @@ impl Listener {
             addr,
             made,
             outlives_us: false,
+            deafness: None,
         }
     }
 
@@ -181,6 +186,9 @@ impl Listener {
     pub(super) fn accept(&self) -> Accepted {
         match net::acceptfrom_with(&self.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok((socket, addr)) => {
+                if let Some(deafness) = self.deafness {
+                    deafness.end_for(&socket);
+                }
                 let peer = match (&self.addr, addr.map(SocketAddr::try_from)) {
                     (ListenAddr::Tcp(_), Some(Ok(addr))) => Peer::from(addr),
                     _ => Peer::Unix,
@@ -209,9 +217,12 @@ impl Listener {
     /// ours alone: who shares this one would be deaf too.
     ///
     /// A client whose SYN goes unheard tries again a second later, and meets our successor.
-    pub(super) fn stop_newcomers(&self) -> io::Result<()> {
+    pub(super) fn stop_newcomers(&mut self) -> io::Result<()> {
         match &self.addr {
-            ListenAddr::Tcp(_) => socket2::SockRef::from(&self.fd).attach_filter(&drop_pure_syn()),
+            ListenAddr::Tcp(addr) => {
+                self.deafness = Some(deafness::begin(&self.fd, addr.is_ipv4())?);
+                Ok(())
+            }
             ListenAddr::Unix(_) => self.unlink(),
         }
     }
@@ -336,24 +347,6 @@ fn classify(error: Errno) -> Accepted {
         Errno::BADF | Errno::INVAL | Errno::NOTSOCK => Accepted::Broken(error),
         _ => Accepted::Exhausted(error),
     }
-}
-
-/// Classic BPF over the TCP header: drop a segment that has SYN but not ACK.
-fn drop_pure_syn() -> [socket2::SockFilter; 5] {
-    const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
-    const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
-    const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-    const FLAGS_OFFSET: u32 = 13;
-    const SYN: u32 = 0x02;
-    const ACK: u32 = 0x10;
-    [
-        socket2::SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_OFFSET),
-        socket2::SockFilter::new(AND, 0, 0, SYN | ACK),
-        socket2::SockFilter::new(JUMP_EQUAL, 0, 1, SYN),
-        socket2::SockFilter::new(RETURN, 0, 0, 0),
-        socket2::SockFilter::new(RETURN, 0, 0, u32::MAX),
-    ]
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod bell;
 pub mod change;
 mod connection;
 mod deadlines;
+mod deafness;
 mod home;
 mod inbox;
 pub mod listener;

@@ -1,7 +1,7 @@
-//! The two socket options that no crate offers, made by nix's macro.
+//! The socket options that no crate offers, made by nix's macro.
 //!
 //! What the macro expands to is the only `unsafe` in the crate; the lint doesn't see into
-//! macros of others. Both are plain getsockopt(2) and setsockopt(2) with a type of libc's.
+//! macros of others. All are plain getsockopt(2) and setsockopt(2) with a type of libc's.
 
 #![allow(missing_docs, reason = "the macro gives its types no documentation")]
 
@@ -20,6 +20,21 @@ sockopt_impl!(
     libc::IPPROTO_TCP,
     libc::TCP_INFO,
     libc::tcp_info
+);
+
+sockopt_impl!(
+    MinTtl,
+    SetOnly,
+    libc::IPPROTO_IP,
+    libc::IP_MINTTL,
+    libc::c_int
+);
+sockopt_impl!(
+    MinHopCount,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_MINHOPCOUNT,
+    libc::c_int
 );
 
 /// The kernel's queue of a listener. `TCP_INFO` of a listening socket tells its length as

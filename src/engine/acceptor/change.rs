@@ -116,8 +116,8 @@ impl Acceptor {
         };
         listening.stage = Stage::Retired;
         if let Err(error) = listening.listener.stop_newcomers() {
-            // Some systems allow it to root alone. Then newcomers are refused a moment later
-            // instead of being unheard; who was let in is served all the same.
+            // Then they come until it is closed, and are refused instead of being unheard; who was
+            // let in is served all the same.
             tracing::debug!(listener = %listening.listener.addr(), %error, "newcomers still come");
         }
     }

@@ -109,10 +109,10 @@ fn the_path_of_an_adopted_socket_is_removed_only_if_it_is_ours() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
     let bound = Listener::bind(&ListenAddr::Unix(path.clone()), &OPTIONS).expect("bound");
-    let another = adopt(&bound, false, &OPTIONS);
+    let mut another = adopt(&bound, false, &OPTIONS);
     another.stop_newcomers().expect("stopped");
     assert!(path.exists(), "the path of another is gone");
-    let ours = adopt(&bound, true, &OPTIONS);
+    let mut ours = adopt(&bound, true, &OPTIONS);
     ours.stop_newcomers().expect("stopped");
     assert!(!path.exists(), "our own path is still there");
     another.stop_newcomers().expect("nothing to remove");
@@ -155,9 +155,9 @@ fn the_path_of_a_successor_is_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
     let addr = ListenAddr::Unix(path.clone());
-    let old = Listener::bind(&addr, &OPTIONS).expect("bound");
+    let mut old = Listener::bind(&addr, &OPTIONS).expect("bound");
     std::fs::remove_file(&path).expect("removed");
-    let successor = Listener::bind(&addr, &OPTIONS).expect("bound");
+    let mut successor = Listener::bind(&addr, &OPTIONS).expect("bound");
     old.stop_newcomers().expect("stopped");
     assert!(path.exists(), "the successor's path is gone");
     successor.stop_newcomers().expect("stopped");
@@ -166,7 +166,7 @@ fn the_path_of_a_successor_is_left_alone() {
 
 #[test]
 fn stopping_newcomers_still_lets_those_in_who_were_there() {
-    let (listener, addr) = bind("127.0.0.1:0");
+    let (mut listener, addr) = bind("127.0.0.1:0");
     let _early = TcpStream::connect(addr).expect("connected");
     listener.stop_newcomers().expect("a filter");
     let error = TcpStream::connect_timeout(&addr, Duration::from_millis(100)).expect_err("unheard");
