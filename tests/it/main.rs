@@ -51,5 +51,8 @@ mod startup;
 /// What the program prints about itself: manual pages and completions.
 mod documents;
 
+/// The real binary under a service manager: notified, activated, watched, restarted.
+mod systemd;
+
 /// Style and layers, as tests.
 mod tidy;
