@@ -133,3 +133,34 @@ fn a_drain_gives_who_has_not_asked_a_second() {
     room.wait(late, Wait::Request, false, Some(later + 60 * SECOND));
     assert_eq!(room.expire(later + 2 * SECOND), Some((late, Wait::Request)));
 }
+
+#[test]
+fn the_older_ones_are_those_who_were_there_before() {
+    let (mut room, now) = room();
+    let old = room.admit(now, 1, 0, 8).expect("admitted");
+    room.drain(now);
+    assert_eq!(room.older(), 1);
+    let young = room.admit(now, 1, 0, 8).expect("admitted");
+    assert!(room.close(young));
+    assert_eq!(room.older(), 1, "who came later is not counted");
+    assert!(room.close(old));
+    assert_eq!(room.older(), 0);
+}
+
+#[test]
+fn a_hurry_is_for_who_has_not_asked_and_can_be_called_off() {
+    let (mut room, now) = room();
+    let asks = room.admit(now, 1, 0, 8).expect("admitted");
+    room.wait(asks, Wait::Request, false, Some(now + 60 * SECOND));
+    let reads = room.admit(now, 1, 0, 8).expect("admitted");
+    room.wait(reads, Wait::Write, true, Some(now + 60 * SECOND));
+    room.hurry(Some(now + SECOND));
+    room.hurry(None);
+    assert_eq!(room.expire(now + 2 * SECOND), None);
+    room.hurry(Some(now + 3 * SECOND));
+    assert_eq!(room.expire(now + 4 * SECOND), Some((asks, Wait::Request)));
+    assert_eq!(room.expire(now + 4 * SECOND), None);
+    room.resume(reads);
+    room.wait(reads, Wait::Linger, true, None);
+    assert_eq!(room.lingering(), 1);
+}
