@@ -199,6 +199,11 @@ class Report:
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.notes = []
+
+    def note(self, text):
+        """A figure that the group in hand has to show."""
+        self.notes.append(text)
 
     def group(self, title, faults):
         """`faults` is an iterator over what is wrong; that it can't go on is one more fault."""
@@ -208,8 +213,9 @@ class Report:
         except (Failure, OSError, EOFError, KeyError, ValueError, subprocess.TimeoutExpired) as error:
             found.append(f"{type(error).__name__}: {error}")
         print(f"{'FAIL' if found else 'ok  '} {title}", flush=True)
-        for fault in found:
+        for fault in (*self.notes, *found):
             print("     " + fault.replace("\n", "\n     "), flush=True)
+        self.notes.clear()
         self.passed += not found
         self.failed += bool(found)
 
