@@ -14,29 +14,56 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from lab.figures import Figures  # noqa: E402: after the switch above
+from lab import package  # noqa: E402: after the switch above
+from lab.figures import Figures  # noqa: E402
 from lab.lifecycle import Lifecycle  # noqa: E402
 from lab.machine import Host, Machine, obstacle  # noqa: E402
+from lab.sandbox import Sandbox  # noqa: E402
 from lab.service import Service  # noqa: E402
 from replyd import Failure, Report  # noqa: E402
 
 QUICK = (3, 20_000)  # rounds, connections
 FULL = (10, 150_000)
+LOG_LINES = 30  # of a group that failed
 
 
 def check(report, rounds, connections, only):
-    """Every group of checks on one machine."""
-    with Machine() as machine:
-        service = Service(machine)
-        service.install()
-        service.systemctl("daemon-reload")
-        lifecycle = Lifecycle(service, report)
-        for title, faults in lifecycle.groups() + Figures(lifecycle, rounds, connections).groups():
-            if only in title:
-                before = report.failed
-                report.group(title, faults())
-                if report.failed > before:
-                    print("     log: " + "\n          ".join(service.log().splitlines()[-30:]), flush=True)
+    """Every group of checks, each area on a machine of its own."""
+    for area in (by_hand, sandboxed, packaged):
+        with Machine() as machine:
+            service = Service(machine)
+            for title, faults in area(service, report, rounds, connections):
+                if only in title:
+                    run(report, title, faults, service)
+
+
+def run(report, title, faults, service):
+    """One group; if it fails, the end of the log too."""
+    before = report.failed
+    report.group(title, faults())
+    if report.failed > before:
+        print("     log: " + "\n          ".join(service.log().splitlines()[-LOG_LINES:]), flush=True)
+
+
+def by_hand(service, report, rounds, connections):
+    """replyd and the shipped unit, put there without a package."""
+    service.install()
+    lifecycle = Lifecycle(service, report)
+    return lifecycle.groups() + Figures(lifecycle, rounds, connections).groups()
+
+
+def sandboxed(service, report, *_):
+    """The integration tests."""
+    return Sandbox(service, report).groups()
+
+
+def packaged(service, report, *_):
+    """The package."""
+    why_not = package.obstacle()
+    if why_not:
+        report.skip("package", why_not)
+        return []
+    return package.Package(service, report).groups()
 
 
 def main():

@@ -6,8 +6,8 @@ Standard library only.
 import re
 import signal
 
-from lab.load import LOOPS, PROCESSES, SLOW_BYTES, WAIT_SECONDS_MAX, Load
-from lab.service import BARE, HELLO, SLOW
+from lab.load import LOOPS, PROCESSES, SLOW_BYTES, Load
+from lab.service import SLOW
 from replyd import wait_until
 
 ROUND_SECONDS = 60
@@ -29,28 +29,23 @@ class Figures:
         self.lifecycle.fresh()
         digest = self.service.write_slow(SLOW_BYTES)
         faults = []
-        with Load([HELLO, BARE], SLOW, digest) as load:
+        with Load(self.service.addrs(), SLOW, digest) as load:
             part = self.connections // (self.rounds + 1) + 1
             for number in range(self.rounds):
                 load.wait_for(part, ROUND_SECONDS)
                 faults.extend(act(number))
             load.wait_for(part, ROUND_SECONDS)
             figures = load.end()
-        self.lifecycle.note(
-            f"{self.rounds} {title}: {figures.done} connections, {figures.faults.total()} failed, longest wait "
-            f"{figures.longest * 1000:.0f} ms; beside them {figures.silent} silent, {figures.slow} slow replies"
-        )
+        self.lifecycle.note(f"{self.rounds} {title}: {figures.line()}")
         return figures, faults
 
     def judged(self, title, act):
         """The same, where nobody may fail or wait too long."""
         figures, faults = self.under_load(title, act)
         yield from faults
-        yield from (f"{count} times {fault}" for fault, count in figures.faults.most_common())
+        yield from figures.judged()
         if figures.done < self.connections:
             yield f"only {figures.done} connections"
-        if figures.longest > WAIT_SECONDS_MAX:
-            yield f"a client has waited for {figures.longest:.3f} s"
 
     def reloads(self):
         """`systemctl reload`, each with another configuration."""

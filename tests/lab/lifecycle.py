@@ -6,7 +6,7 @@ Each check starts from the unit as it is shipped and is a generator of faults. S
 import socket
 import threading
 
-from lab.load import CLIENT_SECONDS, SLOW_BYTES, read_slowly
+from lab.load import CLIENT_SECONDS, SLOW_BYTES, greet, read_slowly
 from lab.service import BARE, CONFIG, HELLO, MARK, SLOW, SOCKET
 from lab.wedge import wedged
 from peers import connect
@@ -62,8 +62,8 @@ class Lifecycle:
     def start(self):
         """`systemctl start` comes back when every listener listens; each is in the descriptor store."""
         self.fresh()
-        for addr in (HELLO, BARE):
-            yield from same(addr, say(addr, b"you\n"), b"hello, you\n")
+        for addr in self.service.addrs():
+            yield from same(addr, greet(addr, "127.0.0.1"), None)
         yield from same("mark", self.mark(), "first")
         yield from same("state", self.service.property("ActiveState"), "active")
         if not self.service.property("StatusText"):
@@ -71,7 +71,7 @@ class Lifecycle:
         listeners = self.service.log().count("listening service=")
         stored = int(self.service.property("NFileDescriptorStore"))
         self.note(f"{stored} listeners stored, status {self.service.property('StatusText')!r}")
-        yield from same("stored", stored, 5)
+        yield from same("stored", stored, 6)
         if listeners < stored:
             yield f"{listeners} listeners in the log"
 

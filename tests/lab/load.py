@@ -20,22 +20,44 @@ SILENT = 100
 CLIENT_SECONDS = 10
 COLLECT_SECONDS = 60
 WAIT_SECONDS_MAX = 1.0  # from connect to the end of the reply
+BIND_ADDRESS_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT of ip(7)
 REQUEST, REPLY = b"you\n", b"hello, you\n"
 SLOW_BYTES = 16 * 1024 * 1024  # more than socket buffers take, so that the reply waits for its reader
 SLOW_PIECE_BYTES = 64 * 1024
 SLOW_PAUSE_SECONDS = 0.008  # a piece: 2 s and more for all of it
 
-Figures = collections.namedtuple("Figures", "done faults longest silent slow")
+
+class Figures(collections.namedtuple("Figures", "done faults longest silent slow")):
+    """What the clients have seen: exchanges, {fault: count}, the longest wait in seconds; who was beside them."""
+
+    def line(self):
+        """For people."""
+        return (
+            f"{self.done} connections, {self.faults.total()} failed, longest wait {self.longest * 1000:.0f} ms; "
+            f"beside them {self.silent} silent, {self.slow} slow replies"
+        )
+
+    def judged(self):
+        """The faults, where nobody may fail or wait too long."""
+        yield from (f"{count} times {fault}" for fault, count in self.faults.most_common())
+        if self.longest > WAIT_SECONDS_MAX:
+            yield f"a client has waited for {self.longest:.3f} s"
+
+
+def family(addr):
+    """Of an address: a path is a unix socket's."""
+    return socket.AF_UNIX if isinstance(addr, str) else socket.AF_INET
 
 
 def greet(addr, source):
     """One exchange; what is wrong with it, or None."""
-    sock = socket.socket()
+    sock = socket.socket(family(addr))
     try:
         sock.settimeout(CLIENT_SECONDS)
-        # A source for each client: the ports of one address would run out.
-        sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
-        sock.bind((source, 0))
+        if sock.family == socket.AF_INET:
+            # A source for each client: the ports of one address would run out.
+            sock.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((source, 0))
         sock.connect(addr)
         sock.sendall(REQUEST)
         got = b""
@@ -84,7 +106,7 @@ def silent(addrs, seen, is_over, results):
     with selectors.DefaultSelector() as selector:
 
         def open_one(addr):
-            sock = socket.socket()
+            sock = socket.socket(family(addr))
             sock.settimeout(CLIENT_SECONDS)
             try:
                 sock.connect(addr)

@@ -19,6 +19,8 @@ STATE_SECONDS = 40
 HELLO, BARE, SLOW, MARK = (("127.0.0.1", port) for port in (17001, 17002, 17003, 17004))
 ADMIN = "http://127.0.0.1:7150"
 
+UNIX_PATH = "/run/replyd/hello.sock"
+
 # hello as most are, bare accepts at once, slow takes its time, mark says which configuration is in force.
 CONFIG = """
 [[service]]
@@ -32,6 +34,11 @@ listen = "127.0.0.1:17002"
 read = "line"
 defer_accept_seconds = 0
 reply.text = "hello, {{ request }}\\n"
+[[service]]
+name = "unix"
+listen = "unix:/run/replyd/hello.sock"
+read = "line"
+reply.text = "hello, {{ request }}\n"
 [[service]]
 name = "slow"
 listen = "127.0.0.1:17003"
@@ -60,10 +67,15 @@ class Service:
             if unit.exists():
                 shutil.copy(unit, self.machine.path("/usr/lib/systemd/system/"))
         self.configure()
+        self.systemctl("daemon-reload")
 
     def configure(self, mark="first", text=CONFIG):
         """Writes the configuration."""
         self.machine.write(CONFIG_PATH, text.replace("@mark@", mark))
+
+    def addrs(self):
+        """Where `hello, you` is answered: TCP, TCP without TCP_DEFER_ACCEPT, unix."""
+        return [HELLO, BARE, str(self.machine.path(UNIX_PATH))]
 
     def write_slow(self, count):
         """Writes the file that the slow reader reads; its digest."""
