@@ -38,7 +38,7 @@ reply.text = "hello, {{ request }}\\n"
 name = "unix"
 listen = "unix:/run/replyd/hello.sock"
 read = "line"
-reply.text = "hello, {{ request }}\n"
+reply.text = "hello, {{ request }}\\n"
 [[service]]
 name = "slow"
 listen = "127.0.0.1:17003"
