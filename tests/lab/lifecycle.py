@@ -7,7 +7,7 @@ import socket
 import threading
 
 from lab.load import CLIENT_SECONDS, SLOW_BYTES, greet, read_slowly
-from lab.service import BARE, CONFIG, HELLO, MARK, SLOW, SOCKET
+from lab.service import BAD_CONFIG, BARE, CONFIG, HELLO, MARK, SLOW, SOCKET
 from lab.wedge import wedged
 from peers import connect
 from replyd import read_all, wait_until
@@ -16,7 +16,6 @@ SETTLE_SECONDS = 20
 STORM = 200
 WATCHDOG = "[Service]\nWatchdogSec=1\n"
 WATCHDOG_BEATS = 8  # of the idle server: so many times told, at twice a period
-BAD_CONFIG = "[[service]]\nname = \"hello\"\nlisten = 7\n"
 THREADS = ("acceptor", "worker-0", "replyd")  # the last is main
 
 

@@ -1,16 +1,17 @@
 """The Debian package's life: installed, upgraded under load, removed, purged.
 
-Two packages are made of one binary, the second with a higher revision. Standard library only.
+The packages are made of one binary, each with a higher revision. Standard library only.
 """
 
 import pathlib
 import shutil
 import subprocess
 
-from lab.load import SLOW_BYTES, Load
-from lab.service import ADMIN, CONFIG_PATH, SLOW, SLOW_PATH
+from lab.load import SLOW_BYTES, Load, greet
+from lab.service import ADMIN, BAD_CONFIG, CONFIG_PATH, SLOW, SLOW_PATH
 from replyd import ROOT, Failure, get, wait_until
 
+DPKG = ("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--force-confold")
 DEB = ROOT / "packaging" / "deb"
 PACKAGE_SECONDS = 120
 UP_SECONDS = 20
@@ -57,8 +58,8 @@ class Package:
         return {line for line in (*files, *users, *units) if not line.startswith(NOT_OURS)}
 
     def dpkg(self, *words):
-        """dpkg, which asks nothing."""
-        self.machine.must("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--force-confold", *words)
+        """dpkg, which asks nothing and has to succeed."""
+        self.machine.must(*DPKG, *words)
 
     def put(self, revision):
         """A package in that machine."""
@@ -94,6 +95,23 @@ class Package:
         if self.state() != ("enabled", "active"):
             yield f"it is {self.state()}"
 
+    def refused(self):
+        """A version that does not take the configuration: dpkg fails, and what runs goes on."""
+        pid = self.service.pid()
+        self.service.configure(text=BAD_CONFIG)
+        done = self.machine.run(*DPKG, "--install", self.put(3))
+        if done.code == 0:
+            yield "dpkg has succeeded"
+        if "server.toml:3" not in done.out:
+            yield f"it doesn't say where the fault is: {done.out}"
+        if self.service.pid() != pid:
+            yield "it is another process"
+        yield from filter(None, (greet(addr, "127.0.0.1") for addr in self.service.addrs()))
+        self.service.configure()
+        self.dpkg("--configure", "replyd")
+        if self.service.pid() in (0, pid):
+            yield "the new one doesn't run"
+
     def removed(self):
         """Stopped, and gone but for its configuration."""
         self.dpkg("--remove", "replyd")
@@ -119,6 +137,7 @@ class Package:
         return [
             ("package: installed", self.installed),
             ("package: upgraded under load", self.upgraded),
+            ("package: refused", self.refused),
             ("package: removed", self.removed),
             ("package: purged", self.purged),
         ]

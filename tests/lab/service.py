@@ -51,6 +51,11 @@ read = "nothing"
 reply.text = "@mark@\\n"
 """
 
+BAD_CONFIG = """
+[[service]]
+listen = 7
+"""
+
 
 class Service:
     """One replyd; `name` of its unit."""
