@@ -19,6 +19,7 @@ LOOPS = 8  # clients in a closed loop, a process
 SILENT = 100
 CLIENT_SECONDS = 10
 COLLECT_SECONDS = 60
+FAILED_PAUSE_SECONDS = 0.01
 WAIT_SECONDS_MAX = 1.0  # from connect to the end of the reply
 BIND_ADDRESS_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT of ip(7)
 REQUEST, REPLY = b"you\n", b"hello, you\n"
@@ -82,6 +83,7 @@ def loop(addr, source, done, is_over, found):
             done.value += 1
         if fault is not None:
             faults[fault] += 1
+            time.sleep(FAILED_PAUSE_SECONDS)  # a port that is closed is no load
     found.append((longest, faults))
 
 
@@ -140,6 +142,7 @@ def slow(addr, digest, seen, is_over, results):
             fault = f"{type(error).__name__}: {error}"
         if fault is not None:
             faults[f"slow reader: {fault}"] += 1
+            time.sleep(FAILED_PAUSE_SECONDS)
         made += 1
     results.put((made, faults))
 

@@ -63,7 +63,9 @@ class Package:
 
     def put(self, revision):
         """A package in that machine."""
-        return f"/root/{shutil.copy(build(revision), self.machine.path('/root')).name}"
+        made = build(revision)
+        shutil.copy(made, self.machine.path("/root"))
+        return f"/root/{made.name}"
 
     def state(self):
         """(enabled, active)."""
