@@ -140,7 +140,8 @@ impl Opener {
             names.push(stray.name);
         }
         let mut listeners: Vec<_> = inheritance.listeners.into_iter().map(Some).collect();
-        self.stored = (listeners.iter().flatten())
+        // A reload inherits nothing, and what is stored stays.
+        self.stored += (listeners.iter().flatten())
             .filter(|inherited| store::is_stored(&inherited.name))
             .count();
         for (number, reason) in strays {

@@ -289,6 +289,26 @@ fn a_stored_listener_that_nobody_wants_is_removed_at_start() {
 }
 
 #[test]
+fn no_more_is_stored_than_there_is_room_for() {
+    let mut manager = Manager::new(&[("FDSTORE", "2")]);
+    let (first, second) = (
+        manager.folder().join("first"),
+        manager.folder().join("second"),
+    );
+    let process = manager.start(&config(&local("first", &first), manager.folder()));
+    manager.told("READY=1");
+    assert_eq!(manager.fds.len(), 2, "{:?}", manager.names());
+    let both = format!("{}{}", local("first", &first), local("second", &second));
+    manager.write(&config(&both, manager.folder()));
+    process.signal(Signal::HUP);
+    manager.told("RELOADING=1");
+    manager.told("READY=1");
+    assert_eq!(manager.fds.len(), 2, "{:?}", manager.names());
+    process.signal(Signal::TERM);
+    ends(process);
+}
+
+#[test]
 fn a_manager_without_a_store_is_given_nothing() {
     let mut manager = Manager::new(&[]);
     let process = manager.start(&config(&service("hello", HELLO), manager.folder()));
