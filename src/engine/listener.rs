@@ -126,15 +126,13 @@ impl Listener {
         rustix::io::fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&fd, true)?;
         let made = match &addr {
-            ListenAddr::Tcp(_) => {
-                set_tcp_options(&fd, options)?;
-                None
-            }
-            ListenAddr::Unix(path) => is_ours.then(|| identity(path).ok()).flatten(),
+            // Without its path nobody comes through it anymore, but who is in its queue is served.
+            ListenAddr::Unix(path) if is_ours => identity(path).ok(),
+            ListenAddr::Tcp(_) | ListenAddr::Unix(_) => None,
         };
-        // Of a socket that listens, this sets the backlog.
-        net::listen(&fd, i32::from(options.backlog))?;
-        Ok(Self::new(fd, addr, made))
+        let listener = Self::new(fd, addr, made);
+        listener.apply(options)?;
+        Ok(listener)
     }
 
     fn new(fd: OwnedFd, addr: ListenAddr, made: Option<(u64, u64)>) -> Self {
