@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use replyd::config::address::Address;
 
-use crate::cli::{CONFIG, DRAINED, FAILED, refuse, say, source};
+use crate::cli::{CONFIG, FAILED, print, refuse, say, source};
 
 /// How long the running replyd may take: it reads files, and binds addresses.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -32,13 +32,10 @@ pub(super) fn reload(file: Option<&Path>, admin: Option<&Address>) -> u8 {
     let mut failed = Vec::new();
     for address in &addresses {
         match ask(address) {
+            Ok((200, body)) => return print(&body),
             Ok((status, body)) => {
                 say(&body);
-                return match status {
-                    200 => DRAINED,
-                    422 => CONFIG,
-                    _ => FAILED,
-                };
+                return if status == 422 { CONFIG } else { FAILED };
             }
             Err(error) => failed.push(format!("cannot reach replyd at {address}: {error}\n")),
         }

@@ -1,5 +1,6 @@
 //! Stopping: what was asked is answered, within the grace period.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvError;
@@ -22,8 +23,8 @@ const SLACK: Duration = Duration::from_secs(5);
 
 impl Server {
     pub(super) fn drain(mut self) -> End {
-        self.is_ready
-            .store(false, std::sync::atomic::Ordering::Relaxed);
+        self.is_ready.store(false, Relaxed);
+        self.reloads.end();
         let drain_delay = self.config.server.drain_delay;
         let grace_period = self.config.server.grace_period;
         self.notifier.stopping("draining");

@@ -122,6 +122,12 @@ impl Reloads {
         }
     }
 
+    /// There will be no more: whoever waits is told so.
+    pub(super) fn end(&mut self) {
+        self.asked.clear();
+        self.reading = None;
+    }
+
     pub(super) fn ask(&mut self, request: Request) {
         self.is_asked = true;
         self.asked.extend(request);

@@ -317,3 +317,54 @@ fn a_log_that_cannot_be_written_changes_nothing() {
     process.signal(Signal::TERM);
     assert_eq!(process.end().0, Some(0));
 }
+
+/// `replyd reload` of a running replyd: its exit code, and what it prints.
+#[track_caller]
+fn reload(folder: &Path, admin: SocketAddr) -> (Option<i32>, String) {
+    let output = Command::new(REPLYD)
+        .current_dir(folder)
+        .args(["reload", "--admin", &admin.to_string()])
+        .output()
+        .expect("it ran");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8(said).expect("UTF-8"),
+    )
+}
+
+#[test]
+fn replyd_reload_tells_what_came_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = |allowed: bool, reply: &str| {
+        let admin = format!("[admin]\nlisten = \"127.0.0.1:0\"\nreload = {allowed}\n");
+        admin + &service("hello", &format!("reply.text = \"{reply}\""))
+    };
+    let mut process = Process::with_config(folder.path(), &config(true, "one"));
+    let line = process.line("service=admin");
+    let admin = line
+        .rsplit("addr=")
+        .next()
+        .and_then(|addr| addr.parse().ok());
+    let admin = admin.expect("an address");
+    process.line("ready");
+
+    let file = folder.path().join("test.toml");
+    std::fs::write(&file, config(true, "two")).expect("written");
+    let difference = "hello: reply.text = \"one\" -> \"two\"\n".to_owned();
+    assert_eq!(reload(folder.path(), admin), (Some(0), difference));
+    std::fs::write(&file, "nonsense = 1\n").expect("written");
+    let (code, said) = reload(folder.path(), admin);
+    assert_eq!(code, Some(78));
+    assert!(said.contains("unknown key `nonsense`"), "{said}");
+    std::fs::write(&file, config(false, "two")).expect("written");
+    assert_eq!(reload(folder.path(), admin).0, Some(0));
+    let (code, said) = reload(folder.path(), admin);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("reload is off here"), "{said}");
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().0, Some(0));
+    let (code, said) = reload(folder.path(), admin);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("cannot reach replyd at "), "{said}");
+}
