@@ -21,6 +21,9 @@ pub mod peer;
 // `server.toml` as types; every error with its place.
 pub mod config;
 
+// `server.toml` from what xinetd, inetd and systemd's sockets were told.
+pub mod import;
+
 // Bytes in: when a request is complete, whatever its framing.
 pub mod request;
 

@@ -58,4 +58,12 @@ pub(super) enum Command {
         #[arg(default_value = "replyd")]
         page: Page,
     },
+
+    /// Turns files of xinetd, inetd and systemd sockets into a server.toml, on stdout.
+    Import {
+        /// Files and folders: xinetd's, inetd's, .socket units with their @.service beside them.
+        /// Else /etc/xinetd.conf, /etc/xinetd.d and /etc/inetd.conf.
+        #[arg(value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
 }

@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod completions;
+mod import;
 mod log;
 mod manual;
 mod reload;
@@ -42,6 +43,7 @@ pub(crate) fn run() -> u8 {
         Some(Command::Reload { file, admin }) => reload::reload(file.as_deref(), admin.as_ref()),
         Some(Command::Completions { shell }) => completions::completions(shell),
         Some(Command::Manual { page }) => manual::manual(page),
+        Some(Command::Import { paths }) => import::import(paths),
         None => serve::serve(arguments.config.as_deref()),
     }
 }

@@ -93,7 +93,7 @@ fn write_inline(value: &Value, text: &mut String) -> fmt::Result {
 
 /// Escapes what TOML takes as it is and a terminal does not. In a value or a key, such characters
 /// are in strings only.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -54,5 +54,8 @@ mod documents;
 /// The real binary under a service manager: notified, activated, watched, restarted.
 mod systemd;
 
+/// `replyd import`: sources, and what is made of them.
+mod import;
+
 /// Style and layers, as tests.
 mod tidy;

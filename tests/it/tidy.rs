@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use crate::harness::{TestServer, service};
 
 /// The layers, each importing only from itself and those before it.
-const LAYERS: [&str; 10] = [
-    "metrics", "peer", "config", "request", "reply", "exchange", "engine", "systemd", "admin",
-    "server",
+const LAYERS: [&str; 11] = [
+    "metrics", "peer", "config", "import", "request", "reply", "exchange", "engine", "systemd",
+    "admin", "server",
 ];
 
 /// What is no layer: the map of the crate, and the program above it.
 const PROGRAM: [&str; 3] = ["lib", "main", "cli"];
 
 /// Who may know the configuration: stages get plain values.
-const KNOW_CONFIG: [&str; 3] = ["config", "server", "cli"];
+const KNOW_CONFIG: [&str; 4] = ["config", "import", "server", "cli"];
 
 /// Words with the metrics' prefix that are none.
 const NO_METRICS: [&str; 1] = ["replyd_loom"];

@@ -1,0 +1,239 @@
+//! Who gets in, and the bounds of what is read.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::import::{Imported, import};
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) {
+    std::fs::write(folder.path().join(name), text).expect("written");
+}
+
+fn imported(path: &Path) -> Imported {
+    import(&[path.to_owned()], "").expect("imported")
+}
+
+#[track_caller]
+fn refused(path: &Path) -> String {
+    import(&[path.to_owned()], "")
+        .expect_err("refused")
+        .to_string()
+}
+
+/// The output for a daytime service of xinetd's with these attributes.
+fn daytime(defaults: &str, attributes: &str) -> String {
+    let folder = folder();
+    let text = format!(
+        "defaults\n{{\n{defaults}\n}}\nservice daytime\n{{\ntype = INTERNAL\n\
+         socket_type = stream\nwait = no\n{attributes}\n}}\n"
+    );
+    write(&folder, "xinetd.conf", &text);
+    imported(&folder.path().join("xinetd.conf")).toml
+}
+
+#[track_caller]
+fn says(toml: &str, line: &str) {
+    assert!(
+        toml.lines().any(|found| found.starts_with(line)),
+        "no {line} in\n{toml}"
+    );
+}
+
+#[test]
+fn addresses_are_read_as_xinetd_does() {
+    for (word, network) in [
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("128.138.12.0", "128.138.12.0/24"),
+        ("10.0.0.0", "10.0.0.0/8"),
+        ("0.0.0.0", "0.0.0.0/0"),
+        ("172.16.5.5/12", "172.16.0.0/12"),
+        ("2001:db8::/46", "2001:db8::/46"),
+        ("2001:db8::1", "2001:db8::1/128"),
+        ("10.5.{6}", "10.5.6.0/24"),
+    ] {
+        let toml = daytime("", &format!("only_from = {word}"));
+        says(&toml, &format!("allow = [\"{network}\"]"));
+    }
+    says(
+        &daytime("", "only_from = 10.0.0.{1,2}"),
+        "allow = [\"10.0.0.1/32\", \"10.0.0.2/32\"]",
+    );
+}
+
+#[test]
+fn who_is_named_stays_out_until_there_is_an_address() {
+    says(
+        &daytime("", "only_from = host.example"),
+        "deny = [\"0.0.0.0/0\", \"::/0\"]",
+    );
+    says(
+        &daytime("", "only_from = 10.{1,2,x}"),
+        "deny = [\"0.0.0.0/0\", \"::/0\"]",
+    );
+    says(
+        &daytime("", "only_from = 10.1.{999}"),
+        "deny = [\"0.0.0.0/0\", \"::/0\"]",
+    );
+    says(
+        &daytime("", "only_from ="),
+        "deny = [\"0.0.0.0/0\", \"::/0\"]",
+    );
+    let toml = daytime("", "only_from = .example.org 192.0.2.1");
+    says(&toml, "allow = [\"192.0.2.1/32\"]");
+}
+
+#[test]
+fn who_is_kept_out_by_name_holds_the_service_back() {
+    let toml = daytime("", "no_access = evil.example 192.0.2.1");
+    says(&toml, "#[[service]]");
+    says(&toml, "#deny = [\"192.0.2.1/32\"]");
+    says(
+        &toml,
+        "# Commented out until you have decided: evil.example in no_access",
+    );
+}
+
+#[test]
+fn defaults_are_added_to_and_left_as_in_xinetd() {
+    let defaults = "only_from = 192.0.2.5";
+    says(&daytime(defaults, ""), "allow = [\"192.0.2.5/32\"]");
+    let added = "allow = [\"192.0.2.5/32\", \"192.0.2.6/32\"]";
+    says(&daytime(defaults, "only_from += 192.0.2.6"), added);
+    says(
+        &daytime(defaults, "only_from = 192.0.2.6"),
+        "allow = [\"192.0.2.6/32\"]",
+    );
+    // Only the last `=` counts for those let in; for those kept out, all do.
+    let twice = "only_from = 192.0.2.1\nonly_from = 192.0.2.2";
+    says(&daytime("", twice), "allow = [\"192.0.2.2/32\"]");
+    let twice = "no_access = 192.0.2.1\nno_access = 192.0.2.2";
+    says(
+        &daytime("", twice),
+        "deny = [\"192.0.2.1/32\", \"192.0.2.2/32\"]",
+    );
+    says(
+        &daytime("disabled = daytime", ""),
+        "# Disabled: disabled = daytime (defaults).",
+    );
+    says(
+        &daytime("enabled = echo", ""),
+        "# Disabled: enabled = echo (defaults), and not this",
+    );
+}
+
+#[test]
+fn a_value_that_the_config_refuses_holds_the_service_back() {
+    let toml = daytime("", "instances = 4000000000");
+    says(&toml, "#max_connections = 4000000000");
+    says(
+        &toml,
+        "# Commented out until you have decided: the keys below",
+    );
+}
+
+#[test]
+fn no_text_of_a_source_becomes_a_setting() {
+    let id = "id = a\"b\u{7}c\u{2028}d\nbanner = \u{1b}[2J \"\"\" '''";
+    let toml = daytime("", id);
+    says(&toml, "name = \"a-b-c-d\"");
+    assert!(!toml.contains(['\u{7}', '\u{1b}']), "{toml}");
+    crate::config::load::parse(&toml, "the import").expect("good");
+}
+
+#[test]
+fn names_are_unique_and_short() {
+    let folder = folder();
+    let long = "x".repeat(100);
+    let names = ["admin", "Two", "two", &long, &long];
+    let services = names.iter().enumerate().map(|(number, name)| {
+        format!(
+            "service daytime\n{{\ntype = INTERNAL UNLISTED\nid = {name}\nport = {}\n\
+             socket_type = stream\nwait = no\n}}\n",
+            8001 + number
+        )
+    });
+    let text = services.collect::<Vec<_>>().concat();
+    write(&folder, "conf", &text);
+    let toml = imported(&folder.path().join("conf")).toml;
+    let short = format!("name = \"{}-2\"", "x".repeat(61));
+    for name in [
+        "name = \"admin-2\"",
+        "name = \"two\"",
+        "name = \"two-2\"",
+        &short,
+    ] {
+        says(&toml, name);
+    }
+}
+
+#[test]
+fn a_file_has_at_most_a_mebibyte() {
+    let folder = folder();
+    let comments = "# x\n".repeat((1 << 20) / 4);
+    write(&folder, "conf", &comments);
+    imported(&folder.path().join("conf"));
+    write(&folder, "conf", &format!("{comments}#"));
+    assert!(refused(&folder.path().join("conf")).contains("more than 1 MiB"));
+}
+
+#[test]
+fn includes_are_at_most_eight_deep() {
+    let folder = folder();
+    for depth in 0..10 {
+        let include = format!("include f{}\n", depth + 1);
+        write(&folder, &format!("f{depth}"), &include);
+    }
+    write(&folder, "f10", "# the end\n");
+    assert!(refused(&folder.path().join("f1")).contains("too deep"));
+    let toml = imported(&folder.path().join("f2")).toml;
+    assert!(toml.contains("f9: include f10: read"), "{toml}");
+}
+
+#[test]
+fn each_file_is_read_once() {
+    let folder = folder();
+    write(&folder, "one", "include two\n");
+    write(&folder, "two", "include one\nservice x\n{\n}\n");
+    let summary = imported(&folder.path().join("one")).summary;
+    assert!(summary.starts_with("1 service\n"), "{summary}");
+}
+
+#[test]
+fn a_folder_has_at_most_4096_files() {
+    let folder = folder();
+    for number in 0..=4096 {
+        write(&folder, &format!("{number}~"), "");
+    }
+    assert!(refused(folder.path()).contains("more than 4096 files"));
+}
+
+#[test]
+fn a_fifo_is_not_waited_for() {
+    let folder = folder();
+    let fifo = folder.path().join("fifo");
+    let made = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    );
+    made.expect("a FIFO");
+    assert!(refused(&fifo).contains("this is no file"));
+}
+
+#[test]
+fn bytes_that_are_no_utf_8_end_nothing() {
+    let folder = folder();
+    std::fs::write(folder.path().join("conf"), b"# f\xfcr\nincludedir \xff\n").expect("written");
+    assert!(
+        imported(&folder.path().join("conf"))
+            .toml
+            .contains("includedir \u{fffd}")
+    );
+}
