@@ -18,6 +18,8 @@ fn subcommands() -> Vec<String> {
     let help = printed(&["--help"]);
     let commands = help.split("Commands:\n").nth(1).expect("a list");
     let lines = commands.lines().take_while(|line| !line.is_empty());
+    // What is indented further goes on with a description.
+    let lines = lines.filter(|line| !line.starts_with("   "));
     let names = lines.filter_map(|line| line.split_whitespace().next());
     let names: Vec<_> = names
         .filter(|name| *name != "help")
