@@ -18,9 +18,9 @@ from lab import package  # noqa: E402: after the switch above
 from lab.figures import Figures  # noqa: E402
 from lab.lifecycle import Lifecycle  # noqa: E402
 from lab.machine import Host, Machine, obstacle  # noqa: E402
-from lab.sandbox import Sandbox  # noqa: E402
+from lab.sandbox import TARGET, Sandbox  # noqa: E402
 from lab.service import Service  # noqa: E402
-from replyd import Failure, Report  # noqa: E402
+from replyd import ROOT, Failure, Report  # noqa: E402
 
 QUICK = (3, 20_000)  # rounds, connections
 FULL = (10, 150_000)
@@ -30,7 +30,7 @@ LOG_LINES = 30  # of a group that failed
 def check(report, rounds, connections, only):
     """Every group of checks, each area on a machine of its own."""
     for area in (by_hand, sandboxed, packaged):
-        with Machine() as machine:
+        with Machine(show=(ROOT, TARGET)) as machine:
             service = Service(machine)
             for title, faults in area(service, report, rounds, connections):
                 if only in title:
