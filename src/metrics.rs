@@ -8,6 +8,7 @@
 //!
 //! Knows nothing of connections or threads: the sets of labels are handed in.
 
+mod log;
 mod pool;
 mod process;
 mod service;
@@ -19,6 +20,7 @@ use prometheus::{
     TextEncoder,
 };
 
+pub use log::LogMetrics;
 pub use pool::PoolMetrics;
 pub use service::ServiceMetrics;
 
@@ -156,6 +158,14 @@ impl Metrics {
         self.reload_successful.set(0);
     }
 
+    /// Adds what the log counts, where there is one. Once.
+    ///
+    /// # Panics
+    /// The second time.
+    pub fn log(&self, log: &LogMetrics) {
+        register(&self.registry, log.dropped.clone());
+    }
+
     /// Notes that a configuration was taken at `unix_seconds`.
     pub fn config_taken(&self, unix_seconds: i64) {
         self.reload_successful.set(1);
@@ -266,6 +276,15 @@ mod tests {
         ] {
             check(&page, line);
         }
+    }
+
+    #[test]
+    fn the_log_tells_what_it_has_dropped() {
+        let (metrics, log) = (metrics(), LogMetrics::new());
+        log.dropped.inc_by(7);
+        metrics.log(&log);
+        let page = String::from_utf8(metrics.render()).expect("UTF-8");
+        check(&page, "replyd_log_dropped_total 7");
     }
 
     #[test]

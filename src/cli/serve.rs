@@ -8,7 +8,8 @@ use replyd::server::{End, Server, StartError, Surroundings};
 use replyd::systemd::inherit;
 use replyd::systemd::notify::Notifier;
 
-use crate::cli::{ABANDONED, DRAINED, FAILED, log, refuse, signals, source};
+use crate::cli::log::Log;
+use crate::cli::{ABANDONED, DRAINED, FAILED, refuse, say, signals, source};
 
 /// Runs until it is told to stop, and returns the exit code.
 pub(super) fn serve(file: Option<&Path>) -> u8 {
@@ -18,7 +19,13 @@ pub(super) fn serve(file: Option<&Path>) -> u8 {
         Ok(loaded) => loaded,
         Err(faults) => return refuse(&faults),
     };
-    let _written_at_the_end = log::to_stderr(loaded.config.log.level);
+    let log = match Log::start(&loaded.config.log) {
+        Ok(log) => log,
+        Err(error) => {
+            say(&format!("replyd: cannot start the log: {error}\n"));
+            return FAILED;
+        }
+    };
     let named = file.map(Path::to_owned);
     let mut surroundings = Surroundings::new(Arc::new(move || source::load(named.as_deref())));
     // Before anything else: a signal that comes early is a stop, not a kill.
@@ -50,6 +57,7 @@ pub(super) fn serve(file: Option<&Path>) -> u8 {
             return FAILED;
         }
     };
+    server.metrics().log(log.metrics());
     for addr in server.admin_listeners() {
         match addr {
             ListenAddr::Tcp(addr) => tracing::info!("metrics at http://{addr}/metrics"),

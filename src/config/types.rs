@@ -115,12 +115,42 @@ impl Default for Admin {
     }
 }
 
-/// `[log]`: what goes to stderr.
+/// `[log]`: what is told, and how.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// The least important event still written.
     pub level: Level,
+
+    /// What a line looks like, and where it goes.
+    pub format: LogFormat,
+}
+
+/// What a line of the log looks like, and where it goes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// The journal if stderr is connected to it, else for people.
+    #[default]
+    Auto,
+    /// For people, to stderr.
+    Human,
+    /// To systemd's journal, in its native protocol.
+    Journald,
+    /// One object a line, to stderr.
+    Json,
+}
+
+impl<'de> Deserialize<'de> for LogFormat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const WORDS: &[(&str, LogFormat)] = &[
+            ("auto", LogFormat::Auto),
+            ("human", LogFormat::Human),
+            ("journald", LogFormat::Journald),
+            ("json", LogFormat::Json),
+        ];
+        value::word(deserializer, WORDS)
+    }
 }
 
 /// How important an event is; each level includes those before it.

@@ -91,13 +91,22 @@ fn write_inline(value: &Value, text: &mut String) -> fmt::Result {
     }
 }
 
+/// Whether a character could be taken for more than itself: it ends a line, moves the cursor of a
+/// terminal, or turns the direction of what follows (UAX #9). Whoever shows a text escapes it.
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
+    const DIRECTIONS: [char; 3] = ['\u{061c}', '\u{200e}', '\u{200f}'];
+    character.is_control()
+        || DIRECTIONS.contains(&character)
+        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Escapes what TOML takes as it is and a terminal does not. In a value or a key, such characters
 /// are in strings only.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns {
+        if is_hidden(c) {
             let _infallible = write!(escaped, "\\u{:04X}", u32::from(c));
         } else {
             escaped.push(c);

@@ -57,5 +57,8 @@ mod systemd;
 /// `replyd import`: sources, and what is made of them.
 mod import;
 
+/// The real binary's log.
+mod log;
+
 /// Style and layers, as tests.
 mod tidy;

@@ -179,7 +179,7 @@ fn it_says_what_it_does_and_drains() {
     let (code, said) = process.end();
     assert_eq!(code, Some(0), "{said}");
     for text in [
-        "config=\"test.toml\"",
+        "config=test.toml",
         "service=hello",
         &format!("addr={addr}"),
         "workers=",

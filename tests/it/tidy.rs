@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use replyd::metrics::LogMetrics;
+
 use crate::harness::{TestServer, service};
 
 /// The layers, each importing only from itself and those before it.
@@ -208,6 +210,8 @@ fn families() -> BTreeSet<String> {
     let server = TestServer::start(&service("hello", "reply.text = \"hi\\n\""));
     // A family without a child isn't on the page, and errors have none at the start.
     server.metrics().service("hello").accept_error("EMFILE");
+    // The log is the program's, not the server's.
+    server.metrics().log(&LogMetrics::new());
     let page = server.page();
     let names = page
         .lines()

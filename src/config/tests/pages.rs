@@ -172,7 +172,6 @@ fn a_mistyped_key_is_not_missed_as_well() {
 
 #[test]
 fn keys_of_later_versions_are_unknown() {
-    one("[log]\nformat = \"json\"", &["unknown key `log.format`"]);
     one(
         "[queue]\ntarget_wait_seconds = 1",
         &["unknown key `queue.target_wait_seconds`"],

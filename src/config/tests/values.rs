@@ -186,6 +186,10 @@ fn words_and_names() {
         "[log]\nlevel = 3",
         &["expected \"error\", \"warn\", \"info\", \"debug\" or \"trace\""],
     );
+    one(
+        "[log]\nformat = \"syslog\"",
+        &["expected \"auto\", \"human\", \"journald\" or \"json\", found \"syslog\""],
+    );
     for name in ["", "Hello", "a b", "ä", &"x".repeat(64)] {
         one(
             &SERVICE.replace("\"a\"", &format!("\"{name}\"")),

@@ -1,0 +1,137 @@
+//! The log: what happens, line by line, to stderr or to systemd's journal.
+//!
+//! Events become records where they happen, and records become lines in the one thread of the
+//! log, which alone waits for whoever takes them.
+
+mod human;
+mod journald;
+mod json;
+mod record;
+mod subscriber;
+mod writer;
+
+use std::convert::Infallible;
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use replyd::config::types::{self, Level, LogFormat};
+use replyd::metrics::LogMetrics;
+use tracing::level_filters::LevelFilter;
+
+use crate::cli::log::journald::Journal;
+use crate::cli::log::subscriber::{Events, Threshold};
+use crate::cli::log::writer::{Form, Message, RECORDS_MAX, Writer};
+
+/// How long the end of the process waits for lines to be written.
+const END_MAX: Duration = Duration::from_secs(1);
+
+/// The log, as long as it is kept. What waits is written when it is dropped, unless nobody takes
+/// it.
+#[derive(Debug)]
+pub(super) struct Log {
+    threshold: Threshold,
+    records: Sender<Message>,
+    is_over: Arc<AtomicBool>,
+    ended: Receiver<Infallible>,
+    metrics: LogMetrics,
+}
+
+impl Log {
+    /// Starts its thread. From here on, events of every thread go there.
+    ///
+    /// # Errors
+    /// * out of threads or descriptors
+    pub(super) fn start(config: &types::Log) -> io::Result<Self> {
+        let metrics = LogMetrics::new();
+        let (records, records_rx) = crossbeam_channel::bounded(RECORDS_MAX);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let writer = Writer::new(
+            records_rx,
+            Arc::clone(&is_over),
+            form(config.format)?,
+            io::stderr(),
+            metrics.dropped.clone(),
+        );
+        let (ended_tx, ended) = crossbeam_channel::bounded(0);
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || {
+                let _tells_the_end: Sender<Infallible> = ended_tx;
+                writer.run();
+            })?;
+        let threshold = Threshold::default();
+        let events = Events {
+            threshold: threshold.clone(),
+            records: records.clone(),
+            dropped: metrics.dropped.clone(),
+        };
+        tracing::subscriber::set_global_default(events).map_err(io::Error::other)?;
+        let log = Self {
+            threshold,
+            records,
+            is_over,
+            ended,
+            metrics,
+        };
+        log.set(config);
+        Ok(log)
+    }
+
+    /// Takes a new configuration: the level. The format stays what it was at the start.
+    pub(super) fn set(&self, config: &types::Log) {
+        self.threshold.set(match config.level {
+            Level::Error => LevelFilter::ERROR,
+            Level::Warn => LevelFilter::WARN,
+            Level::Info => LevelFilter::INFO,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Trace => LevelFilter::TRACE,
+        });
+    }
+
+    /// What a scrape is to be told of it.
+    pub(super) fn metrics(&self) -> &LogMetrics {
+        &self.metrics
+    }
+
+    /// Has the thread look at what was changed. A queue that is full has it awake.
+    fn wake(&self) {
+        let _sent = self.records.try_send(Message::Wake);
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        self.wake();
+        // Disconnected when the thread has ended.
+        let _ended = self.ended.recv_timeout(END_MAX);
+    }
+}
+
+fn form(format: LogFormat) -> io::Result<Form> {
+    let to_journal = || {
+        Ok(Form::Journald(Journal::new(PathBuf::from(
+            journald::SOCKET,
+        ))?))
+    };
+    let human = Form::Human {
+        has_colors: io::stderr().is_terminal(),
+    };
+    match format {
+        LogFormat::Auto => {
+            let stream = std::env::var("JOURNAL_STREAM").ok();
+            if journald::is_at(stream.as_deref(), io::stderr()) {
+                to_journal()
+            } else {
+                Ok(human)
+            }
+        }
+        LogFormat::Human => Ok(human),
+        LogFormat::Journald => to_journal(),
+        LogFormat::Json => Ok(Form::Json),
+    }
+}
