@@ -26,6 +26,7 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::config::fault::Faults;
 use crate::config::load::Loaded;
+use crate::engine::access_log::AccessLog;
 use crate::engine::listener::ListenAddr;
 use crate::engine::room::{Reason, Wait};
 use crate::engine::{Engine, EngineOptions, Limits};
@@ -60,6 +61,9 @@ pub struct Surroundings {
 
     /// Who is told what it is at.
     pub notifier: Notifier,
+
+    /// Gets a record of each exchange, but of those of the admin listener.
+    pub access_log: Option<AccessLog>,
 
     /// What it was started with.
     pub inheritance: Inheritance,
@@ -101,6 +105,7 @@ impl Surroundings {
             source,
             on_taken: Box::new(|_| ()),
             notifier: Notifier::default(),
+            access_log: None,
             inheritance: Inheritance::default(),
             reloader,
             requests,
@@ -125,6 +130,7 @@ impl Server {
             source,
             on_taken,
             notifier,
+            access_log,
             inheritance,
             reloader,
             requests,
@@ -161,9 +167,9 @@ impl Server {
         }
         tracing::info!(max_connections, "limits");
         let limits = build::limits(max_connections);
-        let main = Half::start("acceptor", main, limits, &metrics)?;
+        let main = Half::start("acceptor", main, limits, access_log, &metrics)?;
         let limits = build::admin_limits();
-        let admin = Half::start("admin-acceptor", admin, limits, &metrics)?;
+        let admin = Half::start("admin-acceptor", admin, limits, None, &metrics)?;
         metrics.config_taken(unix_seconds());
         is_ready.store(true, Relaxed);
         let server = Self {
@@ -257,11 +263,13 @@ impl Half {
         acceptor_name: &'static str,
         next: Next,
         limits: Limits,
+        access_log: Option<AccessLog>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let options = EngineOptions {
             acceptor_name,
             limits,
+            access_log,
             change: next.change,
         };
         let engine = Engine::start(options, metrics).map_err(|error| StartError::System {

@@ -6,10 +6,12 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::engine::access_log::AccessRecord;
 use crate::engine::room::{Reason, Wait};
 use crate::engine::service::Service;
+use crate::engine::tally::{Age, Tally};
 use crate::engine::token::Token;
 use crate::engine::transport::Transport;
 use crate::exchange::buffers::Buffers;
@@ -42,11 +44,13 @@ pub(super) struct Connection {
     answer: Option<Box<Made>>,
     accepted_at: Instant,
 
-    /// When it went into the queue; while lingering, when that began.
-    since: Instant,
+    /// When it went into the queue; once the exchange is over, when that was.
+    since: Age,
 
     /// Of the request, then of the reply.
-    deadline: Instant,
+    deadline: Age,
+
+    tally: Tally,
 
     /// Bytes thrown away while lingering; stops at the end of its range, above any bound.
     lingered_bytes: u32,
@@ -110,7 +114,7 @@ impl Connection {
         now: Instant,
     ) -> Self {
         Self {
-            deadline: now + service.timeouts.request,
+            deadline: service.timeouts.request.into(),
             service,
             token,
             peer,
@@ -118,7 +122,8 @@ impl Connection {
             exchange: Exchange::new(),
             answer: None,
             accepted_at: now,
-            since: now,
+            since: Duration::ZERO.into(),
+            tally: Tally::default(),
             lingered_bytes: 0,
             wake: Wake::New,
             has_asked: false,
@@ -140,7 +145,12 @@ impl Connection {
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.deadline
+        self.accepted_at + Duration::from(self.deadline)
+    }
+
+    /// How old it is at `now`.
+    fn age(&self, now: Instant) -> Age {
+        now.saturating_duration_since(self.accepted_at).into()
     }
 
     pub(super) fn answer(&mut self, made: Box<Made>) {
@@ -155,7 +165,7 @@ impl Connection {
     /// It goes into the queue, as `wake` says why.
     pub(super) fn queued(&mut self, wake: Wake, now: Instant) {
         self.wake = wake;
-        self.since = now;
+        self.since = self.age(now);
     }
 
     /// Closes the socket, whatever the state.
@@ -169,6 +179,7 @@ impl Connection {
     /// Ends it without a word.
     pub(super) fn abort(&mut self, outcome: Outcome) {
         self.exchange.abort(outcome);
+        self.since = self.age(Instant::now());
         if let Some(transport) = &self.transport {
             transport.reset_on_close();
         }
@@ -202,12 +213,14 @@ impl Connection {
     }
 
     fn take_wake(&mut self, now: Instant, max_wait: Duration, desk: &mut Desk) {
+        let is_late = self.age(now) >= self.deadline;
         let metrics = &self.service.metrics;
         let cx = &mut context(&self.service, self.peer, desk);
         match self.wake {
             Wake::New => {
-                let waited = now.saturating_duration_since(self.since);
+                let waited = now.saturating_duration_since(self.accepted_at + self.since.into());
                 metrics.queue_wait.observe(waited.as_secs_f64());
+                self.tally.waited(waited);
                 if waited > max_wait {
                     metrics.rejected[Reason::QueueWait as usize].inc();
                     self.exchange.shed(cx);
@@ -216,7 +229,7 @@ impl Connection {
                 }
             }
             // Ready is no excuse: who always is would never be late.
-            Wake::Ready if now >= self.deadline => self.exchange.expired(cx),
+            Wake::Ready if is_late => self.exchange.expired(cx),
             Wake::Ready => {}
             Wake::Answered => {
                 let made = self.answer.take().map_or(Made::Failed, |made| *made);
@@ -244,6 +257,7 @@ impl Connection {
                 Ok(0)
             }
             Ok(count) => {
+                self.tally.received(count);
                 self.service.metrics.received_bytes.inc_by(count as u64);
                 self.exchange.received(&mut scratch[..count], cx);
                 Ok(count)
@@ -267,6 +281,7 @@ impl Connection {
         let cx = &mut context(&self.service, self.peer, desk);
         match transport.send(self.exchange.left(), self.exchange.is_last()) {
             Ok(count) => {
+                self.tally.sent(count);
                 self.service.metrics.sent_bytes.inc_by(count as u64);
                 self.exchange.sent(count, cx);
                 Ok(count)
@@ -284,36 +299,31 @@ impl Connection {
         let timeouts = &self.service.timeouts;
         if !self.has_asked && !self.exchange.is_reading() {
             self.has_asked = true;
-            self.deadline = now + timeouts.reply;
+            self.deadline = (Duration::from(self.age(now)) + timeouts.reply).into();
         }
         let bytes = self.exchange.take_reply_bytes();
         if bytes > 0 {
-            self.deadline += timeouts.for_bytes(bytes);
+            let more = timeouts.for_bytes(bytes);
+            self.deadline = Duration::from(self.deadline).saturating_add(more).into();
         }
     }
 
     fn finish(&mut self, close: Close, desk: &mut Desk) -> Next {
         let ended_at = Instant::now();
+        self.since = self.age(ended_at);
         if self.outcome() == Outcome::Replied {
-            let duration = ended_at.saturating_duration_since(self.accepted_at);
+            let duration = Duration::from(self.since);
             self.service
                 .metrics
                 .exchange_duration
                 .observe(duration.as_secs_f64());
         }
-        tracing::debug!(
-            service = &*self.service.exchange.service,
-            peer = %self.peer,
-            outcome = self.outcome().label(),
-            "exchange",
-        );
         let Some(transport) = &self.transport else {
             return Next::Closed;
         };
         match close {
             Close::Abort => transport.reset_on_close(),
             Close::Linger if transport.end().is_ok() && !self.exchange.has_ended() => {
-                self.since = ended_at;
                 if !self.discard(&mut desk.scratch) {
                     return Next::Linger;
                 }
@@ -333,6 +343,7 @@ impl Connection {
         match transport.discard(scratch) {
             Ok(0) => true,
             Ok(count) => {
+                self.tally.received(count);
                 self.service.metrics.received_bytes.inc_by(count as u64);
                 let count = u32::try_from(count).unwrap_or(u32::MAX);
                 self.lingered_bytes = self.lingered_bytes.saturating_add(count);
@@ -345,12 +356,26 @@ impl Connection {
     /// Until when to linger, after something was seen of the peer at `now`.
     pub(super) fn linger_deadline(&self, now: Instant) -> Instant {
         let linger = &self.service.linger;
-        (now + linger.idle).min(self.since + linger.total)
+        (now + linger.idle).min(self.lingers_since() + linger.total)
+    }
+
+    /// What the access log tells of it, once it is closed.
+    pub(super) fn access_record(&self, at: SystemTime) -> AccessRecord {
+        AccessRecord {
+            at,
+            service: Arc::clone(&self.service.exchange.service),
+            peer: self.peer,
+            outcome: self.outcome(),
+            received_bytes: self.tally.received_bytes(),
+            sent_bytes: self.tally.sent_bytes(),
+            duration: self.since.into(),
+            queue_wait: self.tally.queue_wait(),
+        }
     }
 
     /// Since when it lingers.
     pub(super) fn lingers_since(&self) -> Instant {
-        self.since
+        self.accepted_at + Duration::from(self.since)
     }
 }
 

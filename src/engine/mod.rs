@@ -4,6 +4,7 @@
 //! is ready. An engine knows nothing of configuration or signals: a server may have several.
 
 mod acceptor;
+pub mod access_log;
 mod bell;
 pub mod change;
 mod connection;
@@ -17,6 +18,7 @@ mod poller;
 pub mod room;
 pub mod service;
 mod sockopt;
+mod tally;
 mod token;
 mod transport;
 pub mod worker;
@@ -30,6 +32,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, TryRecvError};
 
 use crate::engine::acceptor::Acceptor;
+use crate::engine::access_log::AccessLog;
 use crate::engine::change::Change;
 use crate::engine::home::{Home, Order};
 use crate::engine::inbox::Outbox;
@@ -44,6 +47,9 @@ pub struct EngineOptions {
 
     /// How many connections.
     pub limits: Limits,
+
+    /// Gets a record of each exchange; `None`: nobody wants to know.
+    pub access_log: Option<AccessLog>,
 
     /// What to serve at first: the difference to nothing.
     pub change: Change,
@@ -109,6 +115,7 @@ impl Engine {
         let EngineOptions {
             acceptor_name,
             limits,
+            access_log,
             change,
         } = options;
         let max_connections = limits.max_connections;
@@ -122,7 +129,7 @@ impl Engine {
             pools: change.pools.len(),
         };
         let pools = engine.start_threads(&change)?;
-        let mut acceptor = Acceptor::new(inbox, limits, Arc::clone(metrics))?;
+        let mut acceptor = Acceptor::new(inbox, limits, access_log, Arc::clone(metrics))?;
         acceptor.change(change, pools)?;
 
         thread::Builder::new()

@@ -16,6 +16,8 @@ mod answer;
 pub mod buffers;
 pub mod outcome;
 
+use std::sync::Arc;
+
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
 use crate::peer::Peer;
@@ -30,7 +32,7 @@ use crate::request::{Framing, Reader, Rules};
 #[derive(Debug)]
 pub struct Options {
     /// The service's name.
-    pub service: Box<str>,
+    pub service: Arc<str>,
 
     /// How a request ends, and how large it may be.
     pub rules: Rules,

@@ -4,7 +4,7 @@
 ///
 /// Fixed when the kernel has taken the last byte of the reply, or at the first failure: what
 /// happens while lingering doesn't change it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Outcome {
     /// The whole reply was sent.
@@ -78,6 +78,13 @@ impl Outcome {
             Self::Abandoned => "abandoned",
             Self::Panicked => "panicked",
         }
+    }
+
+    /// Whether the peer didn't get its reply and had not left by itself: what the one who runs the
+    /// service wants to see. Port scans and TCP health checks are none of it.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        !matches!(self, Self::Replied | Self::NoRequest | Self::PeerClosed)
     }
 
     /// Its place in [`Self::ALL`].

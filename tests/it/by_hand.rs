@@ -67,6 +67,7 @@ impl ByHand {
                 max_turned_away: 16,
                 evicts: false,
             },
+            access_log: None,
         };
         let engine = Engine::start(options, &metrics).expect("started");
         Self {

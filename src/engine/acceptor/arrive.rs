@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::acceptor::Acceptor;
 use crate::engine::acceptor::listening::{Stage, key};
+use crate::engine::access_log::AccessRecord;
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::listener::Accepted;
 use crate::engine::room::Reason;
@@ -167,7 +168,7 @@ impl Acceptor {
             drain.report.drained += 1;
         }
         if !service.access.admits(peer) {
-            return self.turn_away(&service, socket, Outcome::Denied, Reason::Acl, now);
+            return self.turn_away(&service, socket, peer, (Outcome::Denied, Reason::Acl), now);
         }
         match self.admit(&service, service_number, now) {
             Ok(token) => {
@@ -181,7 +182,7 @@ impl Acceptor {
                 };
                 self.enqueue(connection, Wake::New, now);
             }
-            Err(reason) => self.turn_away(&service, socket, Outcome::Busy, reason, now),
+            Err(reason) => self.turn_away(&service, socket, peer, (Outcome::Busy, reason), now),
         }
     }
 
@@ -217,16 +218,15 @@ impl Acceptor {
         &mut self,
         service: &Service,
         socket: OwnedFd,
-        outcome: Outcome,
-        reason: Reason,
+        peer: Peer,
+        (outcome, reason): (Outcome, Reason),
         now: Instant,
     ) {
         service.metrics.rejected[reason as usize].inc();
         service.metrics.closed[outcome.index()].inc();
         let transport = Transport::new(socket);
-        if let Ok(count) = transport.receive(&mut self.scratch) {
-            service.metrics.received_bytes.inc_by(count as u64);
-        }
+        let received_bytes = transport.receive(&mut self.scratch).unwrap_or_default() as u64;
+        service.metrics.received_bytes.inc_by(received_bytes);
         let replies = &service.exchange.replies;
         let page = if outcome == Outcome::Denied {
             &replies.denied
@@ -235,11 +235,25 @@ impl Acceptor {
         };
         let mut output = Output::new(std::mem::take(&mut self.turned_away.buffer));
         page.write(&self.calendar, false, &mut output);
+        let mut sent_bytes = 0;
         if !output.is_sent()
             && let Ok(count) = transport.send(output.left(), true)
         {
-            service.metrics.sent_bytes.inc_by(count as u64);
+            sent_bytes = count as u64;
+            service.metrics.sent_bytes.inc_by(sent_bytes);
             output.sent(count);
+        }
+        if let Some(log) = self.logs(outcome) {
+            log.add(AccessRecord {
+                at: self.calendar.now(),
+                service: Arc::clone(&service.exchange.service),
+                peer,
+                outcome,
+                received_bytes,
+                sent_bytes,
+                duration: now.elapsed(),
+                queue_wait: Duration::ZERO,
+            });
         }
         let is_sent = output.is_sent();
         self.turned_away.buffer = output.into_buffers().0;

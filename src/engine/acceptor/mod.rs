@@ -21,6 +21,7 @@ use crossbeam_channel::Sender;
 use crate::engine::acceptor::arrive::TurnedAway;
 use crate::engine::acceptor::drain::Drain;
 use crate::engine::acceptor::listening::Listening;
+use crate::engine::access_log::AccessLog;
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::home::{Home, Order};
 use crate::engine::inbox::Inbox;
@@ -88,12 +89,14 @@ pub(super) struct Acceptor {
     scratch: Box<[u8]>,
     drain: Option<Drain>,
     metrics: Arc<Metrics>,
+    access_log: Option<AccessLog>,
 }
 
 impl Acceptor {
     pub(super) fn new(
         inbox: Inbox<Home>,
         limits: Limits,
+        access_log: Option<AccessLog>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
@@ -116,6 +119,7 @@ impl Acceptor {
             scratch: vec![0; SCRATCH_BYTES].into(),
             drain: None,
             metrics,
+            access_log,
         })
     }
 
@@ -337,7 +341,11 @@ impl Acceptor {
     /// Counts a connection whose socket is closed.
     fn count_closed(&mut self, connection: Box<Connection>) {
         if self.room.close(connection.token) {
-            connection.service.metrics.closed[connection.outcome().index()].inc();
+            let outcome = connection.outcome();
+            connection.service.metrics.closed[outcome.index()].inc();
+            if let Some(log) = self.logs(outcome) {
+                log.add(connection.access_record(self.calendar.now()));
+            }
         }
         // A spare one of a service that has changed would keep that alive.
         let service = self.room.service(connection.token);
@@ -345,6 +353,11 @@ impl Acceptor {
         if is_current && self.spare.len() < SPARE_MAX {
             self.spare.push(connection);
         }
+    }
+
+    /// The access log, if it is to have a record of what ended so.
+    fn logs(&self, outcome: Outcome) -> Option<&AccessLog> {
+        self.access_log.as_ref().filter(|log| log.records(outcome))
     }
 
     fn publish(&mut self, now: Instant) {

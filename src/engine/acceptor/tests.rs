@@ -80,7 +80,8 @@ fn acceptor(metrics: &Arc<Metrics>) -> Acceptor {
         max_turned_away: 1,
         evicts: false,
     };
-    let mut acceptor = Acceptor::new(inbox, limits, Arc::clone(metrics)).expect("an acceptor");
+    let mut acceptor =
+        Acceptor::new(inbox, limits, None, Arc::clone(metrics)).expect("an acceptor");
     let change = Change {
         services: vec![(0, service(metrics))],
         ..Change::default()
