@@ -49,6 +49,9 @@ pub(super) fn serve(file: Option<&Path>) -> u8 {
             return FAILED;
         }
     };
+    surroundings.access_log = Some(log.access().clone());
+    let control = log.control().clone();
+    surroundings.on_taken = Box::new(move |config| control.set(&config.log));
     let server = match Server::start(&loaded, surroundings) {
         Ok(server) => server,
         Err(StartError::Config(faults)) => return refuse(&faults),

@@ -124,6 +124,9 @@ pub struct Log {
 
     /// What a line looks like, and where it goes.
     pub format: LogFormat,
+
+    /// Which exchanges get a line.
+    pub access: LogAccess,
 }
 
 /// What a line of the log looks like, and where it goes.
@@ -153,6 +156,33 @@ impl<'de> Deserialize<'de> for LogFormat {
     }
 }
 
+/// Which exchanges get a line in the log.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogAccess {
+    /// None.
+    #[default]
+    Off,
+    /// Those whose peer waited for a reply and didn't get it; some of them if there are many.
+    Failures,
+    /// Some of every outcome.
+    Sampled,
+    /// All.
+    All,
+}
+
+impl<'de> Deserialize<'de> for LogAccess {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const WORDS: &[(&str, LogAccess)] = &[
+            ("off", LogAccess::Off),
+            ("failures", LogAccess::Failures),
+            ("sampled", LogAccess::Sampled),
+            ("all", LogAccess::All),
+        ];
+        value::word(deserializer, WORDS)
+    }
+}
+
 /// How important an event is; each level includes those before it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -164,9 +194,9 @@ pub enum Level {
     /// What the process does: starts, listens, drains.
     #[default]
     Info,
-    /// What each connection does.
+    /// What a developer wants to know.
     Debug,
-    /// What each step of it does.
+    /// All that there is.
     Trace,
 }
 

@@ -57,7 +57,8 @@ fn shown(value: &Value) -> String {
         Value::Text(text) => text.as_str().to_owned(),
         Value::Unsigned(number) => number.to_string(),
         Value::Signed(number) => number.to_string(),
-        Value::Float(number) => format!("{number:?}"),
+        // Never with an exponent.
+        Value::Float(number) => number.to_string(),
         Value::Flag(flag) => flag.to_string(),
     }
 }
@@ -111,14 +112,14 @@ mod tests {
             .with("addr", Value::Text(Text::of(&"[::1]:7000")))
             .with("error", Value::Text(Text::of(&"no such file")))
             .with("nothing", Value::Text(Text::of(&"")))
-            .with("seconds", Value::Float(10.0))
+            .with("seconds", Value::Float(3e-6))
             .with("change", Value::Signed(-1))
             .with("ready", Value::Flag(true));
         record.at = forged().at;
         assert_eq!(
             line(&record),
             "1970-01-01T00:00:01.500000Z  INFO listening service=hello addr=[::1]:7000 \
-             error=\"no such file\" nothing=\"\" seconds=10.0 change=-1 ready=true\n"
+             error=\"no such file\" nothing=\"\" seconds=0.000003 change=-1 ready=true\n"
         );
     }
 

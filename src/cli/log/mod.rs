@@ -3,6 +3,7 @@
 //! Events become records where they happen, and records become lines in the one thread of the
 //! log, which alone waits for whoever takes them.
 
+mod access;
 mod human;
 mod journald;
 mod json;
@@ -19,12 +20,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use replyd::config::types::{self, Level, LogFormat};
+use replyd::engine::access_log::AccessLog;
 use replyd::metrics::LogMetrics;
 use tracing::level_filters::LevelFilter;
 
+use crate::cli::log::access::Access;
 use crate::cli::log::journald::Journal;
 use crate::cli::log::subscriber::{Events, Threshold};
 use crate::cli::log::writer::{Form, Message, RECORDS_MAX, Writer};
+
+/// The name of the thread that writes.
+const THREAD: &str = "log";
 
 /// How long the end of the process waits for lines to be written.
 const END_MAX: Duration = Duration::from_secs(1);
@@ -33,11 +39,18 @@ const END_MAX: Duration = Duration::from_secs(1);
 /// it.
 #[derive(Debug)]
 pub(super) struct Log {
-    threshold: Threshold,
-    records: Sender<Message>,
+    control: Control,
     is_over: Arc<AtomicBool>,
     ended: Receiver<Infallible>,
     metrics: LogMetrics,
+}
+
+/// Changes what the log tells, while it does.
+#[derive(Clone, Debug)]
+pub(super) struct Control {
+    threshold: Threshold,
+    access: Access,
+    records: Sender<Message>,
 }
 
 impl Log {
@@ -48,9 +61,11 @@ impl Log {
     pub(super) fn start(config: &types::Log) -> io::Result<Self> {
         let metrics = LogMetrics::new();
         let (records, records_rx) = crossbeam_channel::bounded(RECORDS_MAX);
+        let (access, access_lines) = Access::new(metrics.dropped.clone());
         let is_over = Arc::new(AtomicBool::new(false));
         let writer = Writer::new(
             records_rx,
+            access_lines,
             Arc::clone(&is_over),
             form(config.format)?,
             io::stderr(),
@@ -58,30 +73,50 @@ impl Log {
         );
         let (ended_tx, ended) = crossbeam_channel::bounded(0);
         std::thread::Builder::new()
-            .name("log".to_owned())
+            .name(THREAD.to_owned())
             .spawn(move || {
                 let _tells_the_end: Sender<Infallible> = ended_tx;
                 writer.run();
             })?;
-        let threshold = Threshold::default();
+        let control = Control {
+            threshold: Threshold::default(),
+            access,
+            records,
+        };
         let events = Events {
-            threshold: threshold.clone(),
-            records: records.clone(),
+            threshold: control.threshold.clone(),
+            records: control.records.clone(),
             dropped: metrics.dropped.clone(),
         };
         tracing::subscriber::set_global_default(events).map_err(io::Error::other)?;
-        let log = Self {
-            threshold,
-            records,
+        control.set(config);
+        Ok(Self {
+            control,
             is_over,
             ended,
             metrics,
-        };
-        log.set(config);
-        Ok(log)
+        })
     }
 
-    /// Takes a new configuration: the level. The format stays what it was at the start.
+    /// Changes it while it runs.
+    pub(super) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Where exchanges are told.
+    pub(super) fn access(&self) -> &AccessLog {
+        self.control.access.log()
+    }
+
+    /// What a scrape is to be told of it.
+    pub(super) fn metrics(&self) -> &LogMetrics {
+        &self.metrics
+    }
+}
+
+impl Control {
+    /// Takes a new configuration: the level, and which exchanges get a line. The format stays what
+    /// it was at the start.
     pub(super) fn set(&self, config: &types::Log) {
         self.threshold.set(match config.level {
             Level::Error => LevelFilter::ERROR,
@@ -90,11 +125,8 @@ impl Log {
             Level::Debug => LevelFilter::DEBUG,
             Level::Trace => LevelFilter::TRACE,
         });
-    }
-
-    /// What a scrape is to be told of it.
-    pub(super) fn metrics(&self) -> &LogMetrics {
-        &self.metrics
+        self.access.set(config.access);
+        self.wake();
     }
 
     /// Has the thread look at what was changed. A queue that is full has it awake.
@@ -106,7 +138,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Release);
-        self.wake();
+        self.control.wake();
         // Disconnected when the thread has ended.
         let _ended = self.ended.recv_timeout(END_MAX);
     }

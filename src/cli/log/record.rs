@@ -5,6 +5,7 @@
 use std::fmt::{self, Write};
 use std::time::SystemTime;
 
+use replyd::engine::access_log::AccessRecord;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
@@ -64,6 +65,33 @@ impl From<&Event<'_>> for Record {
         let mut record = Self::new(*metadata.level(), metadata.target(), "");
         event.record(&mut record);
         record
+    }
+}
+
+/// Target of what the access log tells.
+const ACCESS: &str = "access";
+
+impl From<AccessRecord> for Record {
+    fn from(record: AccessRecord) -> Self {
+        let text = |shown: &dyn fmt::Display| Value::Text(Text::of(shown));
+        let mut line = Self::new(Level::INFO, ACCESS, "exchange");
+        line.at = record.at;
+        line.fields = vec![
+            ("service", text(&record.service)),
+            ("peer", text(&record.peer)),
+            ("outcome", text(&record.outcome.label())),
+            ("received_bytes", Value::Unsigned(record.received_bytes)),
+            ("sent_bytes", Value::Unsigned(record.sent_bytes)),
+            (
+                "duration_seconds",
+                Value::Float(record.duration.as_secs_f64()),
+            ),
+            (
+                "queue_wait_seconds",
+                Value::Float(record.queue_wait.as_secs_f64()),
+            ),
+        ];
+        line
     }
 }
 
@@ -142,7 +170,11 @@ impl fmt::Write for Text {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use replyd::exchange::outcome::Outcome;
+
     use super::*;
+    use crate::cli::log::access::tests::record as exchange;
+    use crate::cli::log::human;
 
     /// What a peer would send to forge a line: ends of lines, escapes of terminals in 7 and in 8
     /// bits, a field, a quote, and an override of the direction.
@@ -165,6 +197,18 @@ pub(super) mod tests {
         assert_eq!(kept, TEXT_BYTES_MAX - 1, "half an ä does not fit");
         let cut = 2 * TEXT_BYTES_MAX + 2 - kept;
         assert!(text.as_str().ends_with(&format!("ä… ({cut} bytes cut)")));
+    }
+
+    #[test]
+    fn an_exchange_is_told_with_what_it_took() {
+        let record = Record::from(exchange("hello", Outcome::Replied, 0));
+        let mut line = String::new();
+        human::write(&record, false, &mut line);
+        assert_eq!(
+            line,
+            "1970-01-01T00:00:00.000000Z  INFO exchange service=hello peer=unix outcome=replied \
+             received_bytes=6 sent_bytes=12 duration_seconds=0.000125 queue_wait_seconds=0.000003\n"
+        );
     }
 
     #[test]

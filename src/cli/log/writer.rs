@@ -13,7 +13,7 @@ use tracing::Level;
 
 use super::journald::Journal;
 use super::record::{Record, Value};
-use super::{human, json};
+use super::{access, human, json};
 
 /// Records that wait to be written.
 pub(super) const RECORDS_MAX: usize = 1024;
@@ -45,6 +45,7 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct Writer<W> {
     records: Receiver<Message>,
+    access: access::Lines,
     is_over: Arc<AtomicBool>,
     form: Form,
     stderr: W,
@@ -62,6 +63,7 @@ pub(super) struct Writer<W> {
 impl<W: Write> Writer<W> {
     pub(super) fn new(
         records: Receiver<Message>,
+        access: access::Lines,
         is_over: Arc<AtomicBool>,
         form: Form,
         stderr: W,
@@ -69,6 +71,7 @@ impl<W: Write> Writer<W> {
     ) -> Self {
         Self {
             records,
+            access,
             is_over,
             form,
             stderr,
@@ -82,9 +85,21 @@ impl<W: Write> Writer<W> {
 
     /// Runs until `is_over`; what was said before that is written.
     pub(super) fn run(mut self) {
-        while let Ok(message) = self.records.recv() {
+        loop {
+            let message = if self.access.is_on() {
+                self.records.recv_timeout(access::INTERVAL).ok()
+            } else {
+                self.records.recv().ok()
+            };
             let is_over = self.is_over.load(Ordering::Acquire);
-            self.take(message);
+            for _ in 0..self.access.waiting() {
+                if let Some(record) = self.access.next() {
+                    self.write(&record.into());
+                }
+            }
+            if let Some(message) = message {
+                self.take(message);
+            }
             // No more than were there: new ones are the next turn's.
             for _ in 0..RECORDS_MAX {
                 let Ok(message) = self.records.try_recv() else {
@@ -189,8 +204,9 @@ mod tests {
     fn writer(form: Form, stderr: &Stderr) -> (Writer<Stderr>, Sender<Message>, IntCounter) {
         let (records_tx, records) = crossbeam_channel::bounded(RECORDS_MAX);
         let dropped = IntCounter::new("dropped", "Lines.").expect("a name");
+        let (_, access) = access::Access::new(dropped.clone());
         let over = Arc::new(AtomicBool::new(true));
-        let writer = Writer::new(records, over, form, stderr.clone(), dropped.clone());
+        let writer = Writer::new(records, access, over, form, stderr.clone(), dropped.clone());
         (writer, records_tx, dropped)
     }
 

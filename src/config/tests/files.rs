@@ -13,7 +13,7 @@ use crate::config::fault::Faults;
 use crate::config::framing::Read;
 use crate::config::load::{Loaded, built_in, load, parse};
 use crate::config::reply::{Body, CONTENT_TYPE};
-use crate::config::types::{HalfClose, Level, LogFormat};
+use crate::config::types::{HalfClose, Level, LogAccess, LogFormat};
 
 fn write(directory: &TempDir, name: &str, text: impl AsRef<[u8]>) {
     let path = directory.path().join(name);
@@ -60,6 +60,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(allow, ["127.0.0.0/8", "::1/128"]);
     assert_eq!(config.log.level, Level::Info);
     assert_eq!(config.log.format, LogFormat::Auto);
+    assert_eq!(config.log.access, LogAccess::Off);
 
     let service = &config.services[0];
     assert_eq!(service.backlog, 4096);

@@ -190,6 +190,10 @@ fn words_and_names() {
         "[log]\nformat = \"syslog\"",
         &["expected \"auto\", \"human\", \"journald\" or \"json\", found \"syslog\""],
     );
+    one(
+        "[log]\naccess = true",
+        &["expected \"off\", \"failures\", \"sampled\" or \"all\""],
+    );
     for name in ["", "Hello", "a b", "ä", &"x".repeat(64)] {
         one(
             &SERVICE.replace("\"a\"", &format!("\"{name}\"")),

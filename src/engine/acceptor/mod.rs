@@ -1,7 +1,7 @@
 //! The one thread that accepts, waits and counts.
 //!
 //! A thin loop around the poller: the room decides, this does. It blocks nowhere but in the
-//! poller, sends to nobody who could keep it waiting, reads no file and logs no connection. Each
+//! poller, sends to nobody who could keep it waiting, reads no file and writes no log. Each
 //! kind of work has a bound a turn, so that none starves the others.
 
 mod arrive;
