@@ -7,6 +7,7 @@ mod access;
 mod human;
 mod journald;
 mod json;
+mod panics;
 mod record;
 mod subscriber;
 mod writer;
@@ -89,6 +90,7 @@ impl Log {
             dropped: metrics.dropped.clone(),
         };
         tracing::subscriber::set_global_default(events).map_err(io::Error::other)?;
+        panics::tell();
         control.set(config);
         Ok(Self {
             control,

@@ -86,12 +86,12 @@ impl Subscriber for Events {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crossbeam_channel::Receiver;
 
     use super::*;
 
-    fn events(records_max: usize) -> (Events, Receiver<Message>) {
+    pub(in crate::cli::log) fn events(records_max: usize) -> (Events, Receiver<Message>) {
         let (records, records_rx) = crossbeam_channel::bounded(records_max);
         let dropped = IntCounter::new("dropped", "Lines.").expect("a name");
         let threshold = Threshold::default();
