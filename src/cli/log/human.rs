@@ -29,7 +29,7 @@ pub(super) fn write(record: &Record, has_colors: bool, out: &mut String) {
 
 /// Adds message and fields, in one line without its end.
 pub(super) fn text(record: &Record, out: &mut String) {
-    escape(record.message.as_str(), &['\\'], out);
+    escape(record.message.as_str(), &[], out);
     for (name, value) in &record.fields {
         out.push(' ');
         out.push_str(name);
@@ -48,7 +48,7 @@ pub(super) fn text(record: &Record, out: &mut String) {
 /// A value by itself.
 pub(super) fn escaped(value: &Value) -> String {
     let mut out = String::new();
-    escape(&shown(value), &['\\'], &mut out);
+    escape(&shown(value), &[], &mut out);
     out
 }
 
@@ -69,7 +69,7 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.contains(is_special)
 }
 
-/// Adds a text, with a backslash before each of `special`; what is hidden, as Rust writes it.
+/// Adds a text, with a backslash before each of `special`, and what is hidden as Rust writes it.
 fn escape(text: &str, special: &[char], out: &mut String) {
     for character in text.chars() {
         if is_hidden(character) {
@@ -126,9 +126,9 @@ mod tests {
     #[test]
     fn nothing_that_is_told_can_forge_a_line_or_a_field() {
         const ESCAPED: &str = "a\\r\\n2026-11-22T00:00:00Z ERROR forged\\u{1b}[2J\\u{9b}2J\
-            \\u{7f}\\u{0} outcome=replied QUOTE\\\\\\u{202e}ä";
-        let message = ESCAPED.replace("QUOTE", "\"");
-        let value = ESCAPED.replace("QUOTE", "\\\"");
+            \\u{7f}\\u{0} outcome=replied QUOTED\\u{202e}ä";
+        let message = ESCAPED.replace("QUOTED", "\"\\");
+        let value = ESCAPED.replace("QUOTED", "\\\"\\\\");
         assert_eq!(
             line(&forged()),
             format!("1970-01-01T00:00:01.500000Z  WARN {message} error=\"{value}\" unsaid=7\n")
