@@ -13,6 +13,7 @@ mod read;
 mod reload;
 mod roster;
 mod user;
+mod warnings;
 mod watchdog;
 
 use std::fmt;
@@ -24,7 +25,7 @@ use crossbeam_channel::Receiver;
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::config::fault::Faults;
+use crate::config::fault::{Fault, Faults};
 use crate::config::load::Loaded;
 use crate::engine::access_log::AccessLog;
 use crate::engine::listener::ListenAddr;
@@ -295,6 +296,20 @@ impl Half {
 /// * templates that don't compile, all of them
 pub fn check(loaded: &Loaded) -> Result<(), Faults> {
     build::services(loaded).map(|_| ())
+}
+
+/// What is legal and surely not what was meant and, unless `offline`, what this machine may not allow
+/// to this user. In the order of reading it is up to [`Faults`] to bring them.
+///
+/// Looks at the machine for a second at most.
+#[must_use]
+pub fn warnings(loaded: &Loaded, offline: bool) -> Vec<Fault> {
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(warnings::meant::all(loaded));
+    if !offline {
+        warnings.extend(warnings::machine::all(loaded));
+    }
+    warnings
 }
 
 fn unix_seconds() -> i64 {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use replyd::config::address::Address;
 
@@ -23,10 +23,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Tells every fault of a configuration at once; 78 if there is one.
-    Check {
-        /// Else the one that replyd would run with.
-        file: Option<PathBuf>,
-    },
+    Check(Check),
 
     /// Has the running replyd read its configuration again, and tells what has changed; 78 if it
     /// was refused. Takes `reload = true` in [admin].
@@ -66,4 +63,29 @@ pub(super) enum Command {
         #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Else the one that replyd would run with.
+    pub(super) file: Option<PathBuf>,
+
+    /// 78 for a warning too.
+    #[arg(long)]
+    pub(super) strict: bool,
+
+    /// Does not look at this machine: the same everywhere.
+    #[arg(long)]
+    pub(super) offline: bool,
+
+    /// For people on stderr, or for programs on stdout.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Format {
+    #[default]
+    Human,
+    Json,
 }

@@ -38,7 +38,7 @@ pub(crate) fn run() -> u8 {
         }
     };
     match arguments.command {
-        Some(Command::Check { file }) => check::check(file.as_deref()),
+        Some(Command::Check(arguments)) => check::check(&arguments),
         Some(Command::Show { file }) => show::show(file.as_deref()),
         Some(Command::Reload { file, admin }) => reload::reload(file.as_deref(), admin.as_ref()),
         Some(Command::Completions { shell }) => completions::completions(shell),
@@ -65,8 +65,13 @@ fn print(text: &str) -> u8 {
     }
 }
 
-/// Tells all faults of a configuration; the exit code that goes with them.
-fn refuse(faults: &Faults) -> u8 {
+/// Tells all faults of a configuration.
+fn tell(faults: &Faults) {
     say(&faults.render(io::stderr().is_terminal()));
+}
+
+/// Tells all faults of a configuration that can't be run with; the exit code that goes with them.
+fn refuse(faults: &Faults) -> u8 {
+    tell(faults);
     CONFIG
 }

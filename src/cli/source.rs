@@ -12,20 +12,25 @@ pub(super) const PATHS: [&str; 2] = ["server.toml", "/etc/replyd/server.toml"];
 
 /// Reads the configuration that was named, or the first that exists.
 pub(super) fn load(file: Option<&Path>) -> Result<Loaded, Faults> {
-    if let Some(file) = file {
-        return load::load(file);
-    }
-    for path in PATHS.map(Path::new) {
-        // Only a file that doesn't exist is passed over: one that can't be read is told.
-        match path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            _ => {
+    match choose(file) {
+        None => Ok(load::built_in()),
+        Some(path) => {
+            if file.is_none() {
                 refuse_planted(path)?;
-                return load::load(path);
             }
+            load::load(path)
         }
     }
-    Ok(load::built_in())
+}
+
+/// Which file is taken; `None`: the built-in one.
+fn choose(file: Option<&Path>) -> Option<&Path> {
+    // Only a file that doesn't exist is passed over: one that can't be read is told.
+    let is_there = |path: &&Path| {
+        let metadata = path.symlink_metadata();
+        !metadata.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    file.or_else(|| PATHS.map(Path::new).into_iter().find(is_there))
 }
 
 /// Root doesn't take what someone else has put into the folder it happens to stand in.
@@ -45,8 +50,14 @@ fn refuse_planted(path: &Path) -> Result<(), Faults> {
 
 /// What the log calls it.
 pub(super) fn name(loaded: &Loaded) -> String {
-    loaded
-        .path
-        .as_ref()
-        .map_or_else(|| "built in".to_owned(), |path| path.display().to_string())
+    called(loaded.path.as_deref())
+}
+
+/// What a configuration is called that may not even be readable.
+pub(super) fn name_of(file: Option<&Path>) -> String {
+    called(choose(file))
+}
+
+fn called(path: Option<&Path>) -> String {
+    path.map_or_else(|| "built in".to_owned(), |path| path.display().to_string())
 }

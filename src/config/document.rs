@@ -142,6 +142,48 @@ pub struct Spot {
     pub span: Range<usize>,
 }
 
+/// Where a spot is in its file, from 1, as an editor counts: in characters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Position {
+    /// The line it begins in.
+    pub line: usize,
+
+    /// The first character of it.
+    pub column: usize,
+
+    /// The one after its last in that line.
+    pub end_column: usize,
+}
+
+impl Spot {
+    /// Where it is in its file.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let Range { start, end } = self.first_line();
+        let (line, line_start) = self.document.line(start);
+        let count = |range: Range<usize>| {
+            let text = self.document.text.get(range);
+            text.map_or(0, |text| text.chars().count())
+        };
+        let column = count(line_start..start) + 1;
+        Position {
+            line,
+            column,
+            end_column: column + count(start..end),
+        }
+    }
+
+    /// The part of it in its first line: nobody needs a caret along a page of text.
+    #[must_use]
+    pub fn first_line(&self) -> Range<usize> {
+        let quoted = self.document.text.get(self.span.clone());
+        let length = quoted
+            .and_then(|text| text.lines().next())
+            .map_or(0, str::len);
+        self.span.start..self.span.start + length
+    }
+}
+
 /// All files of a config, and which service came from where.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {

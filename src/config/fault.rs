@@ -6,11 +6,26 @@ use std::ops::Range;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use serde::Serialize;
+
 use crate::config::document::Spot;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It can never work.
+    Error,
+    /// It may not work on this machine or for this user, or is surely not what was meant.
+    Warning,
+}
 
 /// One thing wrong, where, and what to write instead.
 #[derive(Clone, Debug)]
 pub struct Fault {
+    /// How bad it is.
+    pub severity: Severity,
+
     /// What is wrong, in one line.
     pub message: String,
 
@@ -35,6 +50,7 @@ impl Fault {
     #[must_use]
     pub fn at(spot: Spot, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
+            severity: Severity::Error,
             message: message.into(),
             name: spot.document.name.clone(),
             spot: Some(spot),
@@ -48,6 +64,7 @@ impl Fault {
     #[must_use]
     pub fn of(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
+            severity: Severity::Error,
             message: message.into(),
             name: name.into(),
             spot: None,
@@ -55,6 +72,13 @@ impl Fault {
             other: None,
             help: None,
         }
+    }
+
+    /// Makes a warning of it.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
     }
 
     /// Adds what to write instead.
@@ -80,16 +104,11 @@ impl Fault {
 
     fn render(&self, renderer: &Renderer) -> String {
         let message = clean(&self.message);
-        let mut group = Group::with_title(Level::ERROR.primary_title(message));
+        let mut group = Group::with_title(level(self.severity).primary_title(message));
         match (&self.spot, &self.other) {
             (None, _) => group = group.element(Origin::path(self.name.as_str())),
             (Some(spot), Some((other, why))) if same_file(spot, other) => {
-                group = group.element(snippet(
-                    PRIMARY,
-                    spot,
-                    &self.label,
-                    Some((&other.span, why)),
-                ));
+                group = group.element(snippet(PRIMARY, spot, &self.label, Some((other, why))));
             }
             (Some(spot), other) => {
                 group = group.element(snippet(PRIMARY, spot, &self.label, None));
@@ -102,6 +121,30 @@ impl Fault {
             group = group.element(Level::HELP.message(wrap(&clean(help))));
         }
         renderer.render(&[group])
+    }
+}
+
+/// One line, for a log: where, what and why.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&clean(&self.name))?;
+        if let Some(spot) = &self.spot {
+            let (line, _) = spot.document.line(spot.span.start);
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", clean(&self.message))?;
+        let label = Some(&self.label).filter(|label| !label.is_empty());
+        for more in label.into_iter().chain(&self.help) {
+            write!(f, "; {}", clean(more))?;
+        }
+        Ok(())
+    }
+}
+
+fn level(severity: Severity) -> Level<'static> {
+    match severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
     }
 }
 
@@ -120,11 +163,11 @@ fn snippet<'a>(
     kind: AnnotationKind,
     spot: &'a Spot,
     label: &str,
-    other: Option<(&Range<usize>, &str)>,
+    other: Option<(&Spot, &str)>,
 ) -> Snippet<'a, Annotation<'a>> {
     let text = &*spot.document.text;
-    let main = first_line(text, &spot.span);
-    let aside = other.map(|(span, label)| (first_line(text, span), label));
+    let main = spot.first_line();
+    let aside = other.map(|(other, label)| (other.first_line(), label));
     let (mut start, mut end) = (main.start, main.end);
     if let Some((span, _)) = &aside {
         start = start.min(span.start);
@@ -144,13 +187,6 @@ fn snippet<'a>(
         .path(spot.document.name.as_str())
         .annotation(annotation.label(optional(label)))
         .annotations(context)
-}
-
-/// Cuts a span to its first line: nobody needs a caret along a page of text.
-fn first_line(text: &str, span: &Range<usize>) -> Range<usize> {
-    let quoted = text.get(span.clone()).unwrap_or_default();
-    let length = quoted.lines().next().map_or(0, str::len);
-    span.start..span.start + length
 }
 
 /// Takes the control characters out of a text that quotes the file: it goes to a terminal.
@@ -178,7 +214,7 @@ fn wrap(text: &str) -> String {
     wrapped
 }
 
-/// Everything wrong with a config: at least one fault, in the order of reading.
+/// Everything wrong with a config, warnings included: at least one fault, in the order of reading.
 #[derive(Clone, Debug)]
 pub struct Faults(Vec<Fault>);
 
@@ -201,6 +237,13 @@ impl Faults {
         &self.0
     }
 
+    /// How many of them are of this severity.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        let of_it = self.0.iter().filter(|fault| fault.severity == severity);
+        of_it.count()
+    }
+
     /// Renders all of them as rustc does, and a line that counts them; ends with a newline.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
@@ -215,7 +258,11 @@ impl Faults {
             page.push_str("\n\n");
         }
         let summary = clean(&self.to_string());
-        let summary = Group::with_title(Level::ERROR.primary_title(summary));
+        let severity = match self.count(Severity::Error) {
+            0 => Severity::Warning,
+            _ => Severity::Error,
+        };
+        let summary = Group::with_title(level(severity).primary_title(summary));
         page.push_str(&renderer.render(&[summary]));
         page.push('\n');
         page
@@ -225,8 +272,15 @@ impl Faults {
 /// One line: how many, and in which files.
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.0.len() == 1 { "" } else { "s" };
-        write!(f, "{} fault{plural} in ", self.0.len())?;
+        let counted = |severity, noun| match self.count(severity) {
+            0 => None,
+            1 => Some(format!("1 {noun}")),
+            count => Some(format!("{count} {noun}s")),
+        };
+        let errors = counted(Severity::Error, "fault");
+        let warnings = counted(Severity::Warning, "warning");
+        let counts: Vec<String> = errors.into_iter().chain(warnings).collect();
+        write!(f, "{} in ", counts.join(" and "))?;
         let mut names: Vec<&str> = Vec::new();
         for fault in &self.0 {
             if !names.contains(&fault.name.as_str()) {

@@ -14,11 +14,10 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::Config;
 use crate::config::check::{self, Wrong};
 use crate::config::document::{Document, Node, Place, Sources, Spot};
 use crate::config::fault::{Fault, Faults};
-use crate::config::table;
+use crate::config::{Config, syntax, table};
 
 /// The most bytes of one file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -48,6 +47,9 @@ pub struct Loaded {
 
     /// Where each key stands.
     pub sources: Sources,
+
+    /// What is legal and surely not what was meant, as far as only the reading of the files shows it.
+    pub warnings: Vec<Fault>,
 }
 
 impl Loaded {
@@ -149,6 +151,7 @@ struct Draft {
     sources: Sources,
     wrong: Wrong,
     faults: Vec<Fault>,
+    warnings: Vec<Fault>,
 }
 
 impl Draft {
@@ -224,7 +227,7 @@ impl Draft {
         let document = Arc::new(Document::new(rank, name, text, root));
         self.sources.documents.push(Arc::clone(&document));
         errors.sort_by_key(|error| error.span().map(|span| span.start));
-        let faults = errors.iter().map(|error| syntax(&document, error));
+        let faults = errors.iter().map(|error| syntax::fault(&document, error));
         self.faults.extend(faults.take(SYNTAX_FAULTS_MAX));
         errors.is_empty().then(|| (document, table.into_inner()))
     }
@@ -282,7 +285,14 @@ impl Draft {
             match pattern.get_ref().as_str() {
                 None => self.faults.push(wrong(pattern.span())),
                 Some(pattern) => match matches(pattern, path) {
-                    Ok(found) => files.extend(found),
+                    Ok(found) => {
+                        if found.is_empty() {
+                            let why = "no service comes from there";
+                            let fault = Fault::at(spot, "no file matches this pattern", why);
+                            self.warnings.push(fault.warning());
+                        }
+                        files.extend(found);
+                    }
                     Err((why, help)) => {
                         let fault = Fault::at(spot, "can't include this", why);
                         self.faults.push(Fault { help, ..fault });
@@ -313,6 +323,7 @@ impl Draft {
             config: self.config,
             path,
             sources: self.sources,
+            warnings: self.warnings,
         })
     }
 }
@@ -356,45 +367,5 @@ fn at(document: &Arc<Document>, span: std::ops::Range<usize>) -> Spot {
     Spot {
         document: Arc::clone(document),
         span,
-    }
-}
-
-fn is_unquoted(message: &str) -> bool {
-    [
-        "string values must be quoted",
-        "invalid float",
-        "invalid boolean",
-    ]
-    .contains(&message)
-}
-
-/// Turns the parser's error into a fault.
-fn syntax(document: &Arc<Document>, error: &toml::de::Error) -> Fault {
-    let span = error.span().unwrap_or_default();
-    let (message, expected) = match error.message().split_once(", expected ") {
-        Some((message, "nothing")) => (message, String::new()),
-        Some((message, expected)) => (message, format!("expected {expected}")),
-        None => (error.message(), String::new()),
-    };
-    let spot = at(document, span.clone());
-    let text = document.text.get(span).unwrap_or_default();
-    match message {
-        "string values must be quoted" if text.is_empty() => {
-            Fault::at(spot, "no value after `=`", "expected a value")
-        }
-        // `user = nobody` and `level = info` are taken for numbers, because of `nan` and `inf`.
-        _ if text.starts_with(char::is_alphabetic) && is_unquoted(message) => {
-            Fault::at(spot, "a text without quotes", "")
-                .help(format!("write \"{}\"", table::clip(text)))
-        }
-        "string values must be quoted" => {
-            Fault::at(spot, "neither a number nor a text in quotes", "")
-        }
-        "duplicate key" => Fault::at(
-            spot,
-            "this key is there twice",
-            "it stands further up already",
-        ),
-        _ => Fault::at(spot, message, expected),
     }
 }

@@ -38,6 +38,8 @@ pub mod fault;
 mod check;
 /// Files, includes, and the order of it all.
 pub mod load;
+/// What the parser says, in the words of who operates the server.
+mod syntax;
 /// One table by serde, going on after each fault.
 mod table;
 

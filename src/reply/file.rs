@@ -35,6 +35,15 @@ impl Source {
     }
 }
 
+/// Whether what `path` names can be read at this moment. May block for as long as a disk hangs.
+///
+/// # Errors
+/// * it can't be opened
+/// * it is no regular file
+pub fn try_out(path: &Path) -> io::Result<()> {
+    open(path).map(|_| ())
+}
+
 /// Reads the next part of a file; opens it first.
 #[derive(Debug)]
 pub struct FileJob {

@@ -229,7 +229,7 @@ fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
     }
 }
 
-fn reply(
+pub(super) fn reply(
     service: &types::Service,
     is_http: bool,
 ) -> Result<Reply, crate::reply::template::TemplateError> {

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::document::Place;
-use crate::config::fault::Faults;
+use crate::config::fault::{Fault, Faults};
 use crate::config::load::Loaded;
 use crate::config::reply::Body;
 use crate::server::StartError;
@@ -35,6 +35,15 @@ pub(super) fn max_connections(loaded: &Loaded) -> Result<usize, StartError> {
         what: "raise the limit of descriptors",
         error: error.into(),
     })?;
+    fitting(loaded, descriptors).map_err(|fault| Faults::from(*fault).into())
+}
+
+/// How many connections may be open with so many descriptors.
+///
+/// # Errors
+/// * more is configured than descriptors allow
+/// * descriptors allow next to nothing
+pub(super) fn fitting(loaded: &Loaded, descriptors: usize) -> Result<usize, Box<Fault>> {
     let config = &loaded.config;
     let listeners: usize = config
         .services
@@ -75,7 +84,7 @@ pub(super) fn max_connections(loaded: &Loaded) -> Result<usize, StartError> {
             label,
             Some(help),
         );
-        return Err(Faults::from(fault).into());
+        return Err(Box::new(fault));
     }
     Ok(if asked > 0 {
         asked
@@ -84,7 +93,7 @@ pub(super) fn max_connections(loaded: &Loaded) -> Result<usize, StartError> {
     })
 }
 
-/// How many descriptors there may be, after raising the soft limit to the hard one.
+/// Raises the soft limit of descriptors to the hard one, and says how many that are.
 fn raise() -> rustix::io::Result<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
@@ -96,7 +105,13 @@ fn raise() -> rustix::io::Result<usize> {
             },
         )?;
     }
-    Ok(maximum.map_or(usize::MAX, |limit| {
+    Ok(descriptors())
+}
+
+/// How many descriptors there may be at most: the hard limit.
+pub(super) fn descriptors() -> usize {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    maximum.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
-    }))
+    })
 }

@@ -35,14 +35,9 @@ pub(super) fn find(loaded: &Loaded) -> Result<Option<Identity>, Faults> {
     if cfg!(target_feature = "crt-static") {
         return Err(no_lookup(loaded).into());
     }
-    let user = User::from_name(name).ok().flatten();
-    let user = user.ok_or_else(|| nobody(loaded, "server.user", "user", name))?;
+    let user = user(loaded, name).map_err(|fault| *fault)?;
     let gid = match &server.group {
-        Some(name) => {
-            let group = Group::from_name(name).ok().flatten();
-            let group = group.ok_or_else(|| nobody(loaded, "server.group", "group", name))?;
-            group.gid
-        }
+        Some(name) => group(loaded, name).map_err(|fault| *fault)?.gid,
         None => user.gid,
     };
     let identity = Identity {
@@ -51,6 +46,32 @@ pub(super) fn find(loaded: &Loaded) -> Result<Option<Identity>, Faults> {
         gid,
     };
     Ok(Some(identity))
+}
+
+/// Tells which of the configured user and group there is not, whoever asks.
+pub(super) fn unknown(loaded: &Loaded) -> Vec<Fault> {
+    let server = &loaded.config.server;
+    if cfg!(target_feature = "crt-static") {
+        let fault = server.user.as_ref().map(|_| no_lookup(loaded));
+        return fault.into_iter().collect();
+    }
+    let user = server.user.as_deref().map(|name| user(loaded, name).err());
+    let group = server
+        .group
+        .as_deref()
+        .map(|name| group(loaded, name).err());
+    let unknown = [user.flatten(), group.flatten()];
+    unknown.into_iter().flatten().map(|fault| *fault).collect()
+}
+
+fn user(loaded: &Loaded, name: &str) -> Result<User, Box<Fault>> {
+    let user = User::from_name(name).ok().flatten();
+    user.ok_or_else(|| Box::new(nobody(loaded, "server.user", "user", name)))
+}
+
+fn group(loaded: &Loaded, name: &str) -> Result<Group, Box<Fault>> {
+    let group = Group::from_name(name).ok().flatten();
+    group.ok_or_else(|| Box::new(nobody(loaded, "server.group", "group", name)))
 }
 
 fn nobody(loaded: &Loaded, key: &str, what: &str, name: &str) -> Fault {

@@ -48,6 +48,9 @@ mod process;
 /// The real binary's start: arguments, faults of the config, where it is looked for, limits.
 mod startup;
 
+/// What `replyd check` and `replyd show` print, and their exit codes.
+mod check;
+
 /// What the program prints about itself: manual pages and completions.
 mod documents;
 

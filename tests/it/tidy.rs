@@ -280,6 +280,8 @@ fn the_shipped_config_is_good() {
     );
     let checked = replyd::server::check(&loaded);
     checked.unwrap_or_else(|faults| panic!("{}", faults.render(false)));
+    let warnings = replyd::server::warnings(&loaded, true);
+    assert!(warnings.is_empty(), "{warnings:?}");
     let built_in = replyd::config::load::built_in();
     assert!(
         built_in.config == loaded.config,

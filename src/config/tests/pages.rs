@@ -1,7 +1,7 @@
 //! What a page of errors looks like, and what is on it.
 
 use super::{SERVICE, address, check, faults, in_service, one};
-use crate::config::document::Place;
+use crate::config::document::{Place, Position};
 use crate::config::fault::Faults;
 use crate::config::load::parse;
 use crate::config::types::Service;
@@ -232,6 +232,41 @@ fn what_a_place_in_a_file_is_called_is_up_to_who_asks() {
     assert_eq!(line(Place::service(0, "")), "--> server.toml:2:1");
     assert_eq!(line(Place::top("admin.listen")), "--> server.toml:1:1");
     assert_eq!(line(Place::top("queue.capacity")), "--> server.toml");
+}
+
+#[test]
+fn a_position_counts_characters_and_ends_with_the_line() {
+    let text = format!("# \u{e4}\n{SERVICE}\"\u{e4}\u{e4}\" = 1\n");
+    let faults = faults(&text);
+    let spot = faults.as_slice()[0].spot.as_ref().unwrap();
+    let expected = Position {
+        line: 6,
+        column: 1,
+        end_column: 5,
+    };
+    assert_eq!(spot.position(), expected);
+    let text = SERVICE.replace("\"x\"", "\"\"\"{{\nx\"\"\"");
+    let loaded = parse(&text, "server.toml").unwrap();
+    let spot = loaded
+        .sources
+        .find(&Place::service(0, "reply.text"))
+        .unwrap();
+    let Position {
+        line,
+        column,
+        end_column,
+    } = spot.position();
+    assert_eq!((line, column, end_column), (4, 14, 19));
+}
+
+#[test]
+fn a_fault_is_one_line_of_a_log_too() {
+    let faults = faults("\"a\\nb\" = 1\n");
+    let line = faults.as_slice()[0].to_string();
+    assert!(
+        line.starts_with("server.toml:1: unknown key `a\u{fffd}b`; allowed here: include,"),
+        "{line}"
+    );
 }
 
 /// Goal: no text makes the module panic. Method: the shipped file, cut at many places, and with

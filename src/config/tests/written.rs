@@ -16,6 +16,7 @@ fn file(config: &Config) -> String {
         config: config.clone(),
         path: None,
         sources: Sources::default(),
+        warnings: Vec::new(),
     })
 }
 

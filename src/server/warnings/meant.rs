@@ -1,0 +1,189 @@
+//! What is surely not what was meant, on whatever machine.
+
+use std::time::Duration;
+
+use crate::config::address::Address;
+use crate::config::document::Place;
+use crate::config::fault::Fault;
+use crate::config::framing::Read;
+use crate::config::load::Loaded;
+use crate::config::reply::Body;
+use crate::config::types::Service;
+use crate::reply::http::{HttpHead, HttpOptions};
+use crate::server::build;
+
+/// All such warnings of a configuration.
+pub(in crate::server) fn all(loaded: &Loaded) -> Vec<Fault> {
+    let mut found = Vec::new();
+    if loaded.config.services.is_empty() {
+        let message = "no service: nothing but the admin listener answers";
+        let fault = loaded.fault(&Place::top(""), message, "", None);
+        found.push(fault.help("write a [[service]]"));
+    }
+    found.extend(open_admin(loaded));
+    for (index, service) in loaded.config.services.iter().enumerate() {
+        let of = OfService {
+            loaded,
+            index,
+            service,
+        };
+        found.extend(of.timeouts());
+        found.extend(of.relative_file());
+        found.extend(of.request_of_nothing());
+        found.extend(of.texts_never_sent());
+    }
+    found.into_iter().map(Fault::warning).collect()
+}
+
+/// `allow = []` of an admin listener that more than this machine can reach.
+fn open_admin(loaded: &Loaded) -> Option<Fault> {
+    let admin = &loaded.config.admin;
+    let is_reachable =
+        |address: &&Address| matches!(address, Address::Tcp(socket) if !socket.ip().is_loopback());
+    let reachable = admin.listen.iter().find(is_reachable)?;
+    admin.allow.is_empty().then(|| {
+        let label = format!("whoever reaches {reachable} may ask");
+        let message = "the admin listener is open to everyone";
+        let fault = loaded.fault(&Place::top("admin.allow"), message, label, None);
+        fault.help("name the networks of those who scrape it")
+    })
+}
+
+struct OfService<'a> {
+    loaded: &'a Loaded,
+    index: usize,
+    service: &'a Service,
+}
+
+impl OfService<'_> {
+    fn place(&self, key: &str) -> Place {
+        Place::service(self.index, key)
+    }
+
+    fn is_written(&self, key: &str) -> bool {
+        self.loaded.sources.has(&self.place(key))
+    }
+
+    /// Timeouts over the grace period. The defaults are, and no fault of anyone's.
+    fn timeouts(&self) -> Vec<Fault> {
+        let default = Service::default();
+        let grace_period = self.loaded.config.server.grace_period;
+        let is_meant =
+            |timeout: Duration, default: Duration| timeout <= grace_period || timeout == default;
+        let timeouts = [
+            (
+                "request_timeout_seconds",
+                self.service.request_timeout,
+                default.request_timeout,
+            ),
+            (
+                "reply_timeout_seconds",
+                self.service.reply_timeout,
+                default.reply_timeout,
+            ),
+        ];
+        let long = timeouts
+            .into_iter()
+            .filter(|(_, timeout, default)| !is_meant(*timeout, *default));
+        let faults = long.map(|(key, ..)| {
+            let label = format!("a stop waits for {} s at most", grace_period.as_secs_f64());
+            let message = format!("`{key}` is longer than the grace period");
+            let grace = Place::top("server.grace_period_seconds");
+            let grace = self
+                .loaded
+                .sources
+                .find(&grace)
+                .filter(|_| self.loaded.sources.has(&grace));
+            let fault = self.loaded.fault(&self.place(key), message, label, None);
+            fault
+                .against(grace, "the grace period")
+                .help("raise `grace_period_seconds`, or what takes longer is abandoned at a stop")
+        });
+        faults.collect()
+    }
+
+    fn relative_file(&self) -> Option<Fault> {
+        let Body::File(path) = &self.service.reply.body else {
+            return None;
+        };
+        path.is_relative().then(|| {
+            let label = "relative to the folder that replyd is started in";
+            let place = self.place("reply.file");
+            let fault = self.loaded.fault(&place, "a relative path", label, None);
+            fault.help("write the whole path: under systemd that folder is `/`")
+        })
+    }
+
+    fn request_of_nothing(&self) -> Option<Fault> {
+        let reads = self.service.read != Read::Nothing;
+        // One that does not compile is an error already.
+        let reply = Some(())
+            .filter(|()| !reads)
+            .and_then(|()| build::reply(self.service, false).ok())?;
+        reply.uses_request().then(|| {
+            let label = "read = \"nothing\": this is always empty";
+            let place = self.place("reply.text");
+            let fault = self
+                .loaded
+                .fault(&place, "a placeholder without a request", label, None);
+            fault.help("leave `{{ request }}` out, or set `read` to how a request ends")
+        })
+    }
+
+    /// Contents beside a status that has none.
+    fn texts_never_sent(&self) -> Vec<Fault> {
+        let service = self.service;
+        let content = match &service.reply.body {
+            Body::Text(text) if text.is_empty() => None,
+            Body::Text(_) => Some("text"),
+            Body::Echo => Some("echo"),
+            Body::File(_) => Some("file"),
+        };
+        // A default text that is not sent is no surprise.
+        let text = |text: &str, key| {
+            let is_said = !text.is_empty() && self.is_written(&format!("{key}.text"));
+            is_said.then_some("text")
+        };
+        let said = [
+            ("reply", service.reply.status, content),
+            (
+                "busy",
+                service.busy.status,
+                text(&service.busy.text, "busy"),
+            ),
+            (
+                "denied",
+                service.denied.status,
+                text(&service.denied.text, "denied"),
+            ),
+            (
+                "failed",
+                service.failed.status,
+                text(&service.failed.text, "failed"),
+            ),
+            (
+                "timed_out",
+                service.timed_out.status,
+                text(&service.timed_out.text, "timed_out"),
+            ),
+        ];
+        let mut found = Vec::new();
+        for (key, status, content) in said {
+            let has_body = HttpHead::new(&HttpOptions::of(status)).has_body();
+            if let Some(content) = content.filter(|_| !has_body) {
+                let place = self.place(&format!("{key}.{content}"));
+                let spot = self
+                    .loaded
+                    .sources
+                    .find(&self.place(&format!("{key}.status")));
+                let message = format!("status {status} has no content");
+                let fault = self
+                    .loaded
+                    .fault(&place, message, "this is never sent", None);
+                let fault = fault.against(spot, "by this status");
+                found.push(fault.help("leave the content empty, or choose another status"));
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,142 @@
+//! What `replyd check` and `replyd show` print, and their exit codes.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::process::REPLYD;
+
+/// What a run to its end came to.
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(REPLYD);
+    let output = command.current_dir(folder).args(arguments).output();
+    let output = output.expect("started");
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// A folder with this `server.toml`.
+fn folder(toml: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("server.toml"), toml).expect("written");
+    folder
+}
+
+/// A service with nothing wrong but a path that is relative.
+const WARNING: &str = "\
+[[service]]
+name = \"a\"
+listen = \"127.0.0.1:0\"
+reply.file = \"server.toml\"
+";
+
+#[test]
+fn a_warning_is_told_and_forgiven_unless_strict() {
+    let folder = folder(WARNING);
+    for (arguments, code) in [(&["check"][..], 0), (&["check", "--strict"], 78)] {
+        let ran = run(folder.path(), arguments);
+        assert_eq!(ran.code, Some(code), "{}", ran.stderr);
+        for text in [
+            "warning: a relative path\n --> server.toml:4:14\n",
+            "\nwarning: 1 warning in server.toml\n",
+        ] {
+            assert!(ran.stderr.contains(text), "no {text:?} in\n{}", ran.stderr);
+        }
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[test]
+fn errors_and_warnings_are_counted_apart() {
+    let folder = folder(&format!("{WARNING}busy.text = \"{{{{ request }}}}\"\n"));
+    let ran = run(folder.path(), &["check"]);
+    assert_eq!(ran.code, Some(78));
+    let summary = "error: 1 fault and 1 warning in server.toml\n";
+    assert!(ran.stderr.ends_with(summary), "{}", ran.stderr);
+}
+
+#[test]
+fn offline_does_not_look_at_the_machine() {
+    let toml = "[[service]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nreply.file = \"/nowhere\"\n";
+    let folder = folder(toml);
+    let ran = run(folder.path(), &["check", "--strict"]);
+    assert_eq!(ran.code, Some(78), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no such file"), "{}", ran.stderr);
+    let ran = run(folder.path(), &["check", "--strict", "--offline"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+}
+
+#[test]
+fn programs_get_json() {
+    let folder = folder(WARNING);
+    let report = |arguments: &[&str]| -> (Option<i32>, Value) {
+        let ran = run(
+            folder.path(),
+            &[&["check", "--format", "json"], arguments].concat(),
+        );
+        assert_eq!(ran.stderr, "");
+        (ran.code, serde_json::from_str(&ran.stdout).expect("JSON"))
+    };
+    let (code, good) = report(&["--offline", "../nowhere.toml"]);
+    assert_eq!(code, Some(78));
+    let missing = json!({
+        "file": "../nowhere.toml",
+        "errors": 1,
+        "warnings": 0,
+        "faults": [{
+            "severity": "error",
+            "message": "there is no such file",
+            "file": "../nowhere.toml",
+            "line": null,
+            "column": null,
+            "end_column": null,
+            "label": null,
+            "help": null,
+        }],
+    });
+    assert_eq!(good, missing);
+
+    let (code, warned) = report(&[]);
+    assert_eq!(code, Some(0));
+    let expected = json!({
+        "file": "server.toml",
+        "errors": 0,
+        "warnings": 1,
+        "faults": [{
+            "severity": "warning",
+            "message": "a relative path",
+            "file": "server.toml",
+            "line": 4,
+            "column": 14,
+            "end_column": 27,
+            "label": "relative to the folder that replyd is started in",
+            "help": "write the whole path: under systemd that folder is `/`",
+        }],
+    });
+    assert_eq!(warned, expected);
+    assert_eq!(report(&["--strict"]).0, Some(78));
+}
+
+#[test]
+fn what_is_shown_is_good_itself() {
+    let folder = folder(WARNING);
+    let ran = run(folder.path(), &["show"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("# server.toml:4\n"), "{}", ran.stdout);
+    std::fs::write(folder.path().join("shown.toml"), &ran.stdout).expect("written");
+    let load = |name| replyd::config::load::load(&folder.path().join(name)).expect("good");
+    assert_eq!(load("shown.toml").config, load("server.toml").config);
+    let ran = run(folder.path(), &["show", "nowhere.toml"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(78), ""));
+}
