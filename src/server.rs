@@ -8,12 +8,13 @@ mod drain;
 mod error;
 mod half_open;
 mod limits;
+pub mod machine;
+mod meant;
 mod open;
 mod read;
 mod reload;
 mod roster;
 mod user;
-mod warnings;
 mod watchdog;
 
 use std::fmt;
@@ -34,6 +35,7 @@ use crate::engine::{Engine, EngineOptions, Limits};
 use crate::exchange::outcome::Outcome;
 use crate::metrics::{Labels, Metrics};
 use crate::server::error::died;
+use crate::server::machine::Machine;
 use crate::server::open::Opener;
 use crate::server::reload::{Reloads, Request};
 use crate::server::roster::{Next, Roster};
@@ -299,16 +301,23 @@ pub fn check(loaded: &Loaded) -> Result<(), Faults> {
 }
 
 /// What is legal and surely not what was meant and, unless `offline`, what this machine may not allow
-/// to this user. In the order of reading it is up to [`Faults`] to bring them.
-///
-/// Looks at the machine for a second at most.
+/// to this user. Looks at disks for a second at most, and is quick otherwise.
 #[must_use]
 pub fn warnings(loaded: &Loaded, offline: bool) -> Vec<Fault> {
+    let machine = (!offline).then(Machine::ask);
+    warnings_on(loaded, machine.as_ref())
+}
+
+/// The same of a machine that is known; `None`: of any.
+#[must_use]
+pub fn warnings_on(loaded: &Loaded, machine: Option<&Machine>) -> Vec<Fault> {
     let mut warnings = loaded.warnings.clone();
-    warnings.extend(warnings::meant::all(loaded));
-    if !offline {
-        warnings.extend(warnings::machine::all(loaded));
-    }
+    warnings.extend(meant::all(loaded));
+    warnings.extend(
+        machine
+            .into_iter()
+            .flat_map(|machine| machine::all(loaded, machine)),
+    );
     warnings
 }
 

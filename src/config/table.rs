@@ -213,7 +213,8 @@ fn relabel(label: &str) -> String {
     let found = match found.split_once(' ') {
         _ if found == "sequence" => "a list",
         _ if found == "map" => "a table",
-        Some(("integer" | "boolean", value)) => value.trim_matches('`'),
+        // An integer that is too long for 64 bits has its type behind it.
+        Some(("integer" | "boolean", value)) => value.split('`').nth(1).unwrap_or(value),
         Some(("string", text)) if text.len() <= 60 => text,
         Some(("string", _)) => "a long text",
         Some(("floating", value)) => value.trim_start_matches("point ").trim_matches('`'),

@@ -213,9 +213,10 @@ impl fmt::Display for TemplateError {
 impl std::error::Error for TemplateError {}
 
 fn template_error(error: &minijinja::Error) -> TemplateError {
-    let detail = error
-        .detail()
-        .map_or_else(|| error.kind().to_string(), str::to_owned);
+    let detail = match error.kind() {
+        ErrorKind::OutOfFuel => format!("this text takes more than {FUEL} steps to fill in"),
+        kind => (error.detail()).map_or_else(|| kind.to_string(), str::to_owned),
+    };
     TemplateError {
         message: detail,
         line: error.line(),

@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use replyd::config::fault::Faults;
+use replyd::config::load::load;
+use replyd::server::machine::Machine;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -139,4 +142,62 @@ fn what_is_shown_is_good_itself() {
     assert_eq!(load("shown.toml").config, load("server.toml").config);
     let ran = run(folder.path(), &["show", "nowhere.toml"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(78), ""));
+}
+
+/// A machine on which little is allowed.
+const MACHINE: Machine = Machine {
+    first_port: 1024,
+    backlog_max: Some(4096),
+    descriptors: 1000,
+};
+
+/// Set, a file is written anew instead of compared.
+const UPDATE: &str = "REPLYD_TEST_UPDATE";
+
+/// Asserts that a file, which is kept for people or other programs, is what is made now.
+#[track_caller]
+fn kept(file: &str, text: &str) {
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(file, text).expect("written");
+    }
+    let kept = std::fs::read_to_string(file).expect("read");
+    let mut lines = text.lines().zip(kept.lines());
+    let same = lines
+        .by_ref()
+        .take_while(|(made, kept)| made == kept)
+        .count();
+    let line = same + 1;
+    assert!(
+        text == kept,
+        "{file}:{line} is another now: {UPDATE}=1 writes it anew"
+    );
+}
+
+/// What is said of one of the files.
+fn told(path: &Path) -> String {
+    let faults = load(path).and_then(|loaded| {
+        let errors = replyd::server::check(&loaded).err();
+        let errors = errors.iter().flat_map(Faults::as_slice).cloned();
+        let warnings = replyd::server::warnings_on(&loaded, Some(&MACHINE));
+        Faults::none(errors.chain(warnings).collect())
+    });
+    let page = faults
+        .expect_err("there is something to tell")
+        .render(false);
+    format!("════ {}\n\n{page}\n", path.display())
+}
+
+/// Every class of faults as it is shown: `check/expected.txt` is for people to read.
+#[test]
+fn every_fault_is_told_as_expected() {
+    let folder = Path::new("tests/it/check");
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .collect();
+    paths.sort();
+    paths.extend([folder.to_owned(), folder.join("none.toml")]);
+    let page: String = paths.iter().map(|path| told(path)).collect();
+    kept("tests/it/check/expected.txt", &page);
 }

@@ -25,13 +25,38 @@ const LOOKS_MAX: Duration = Duration::from_secs(1);
 /// The capability to bind low ports, capabilities(7).
 const CAP_NET_BIND_SERVICE: u32 = 10;
 
+/// What the machine says of itself, for this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// The first port that may be bound; 0 with the capability for those below 1024.
+    pub first_port: u32,
+
+    /// What the kernel cuts a backlog to; `None`: it does not say.
+    pub backlog_max: Option<u32>,
+
+    /// Descriptors that there may be at most, the hard limit.
+    pub descriptors: usize,
+}
+
+impl Machine {
+    /// Asks this machine.
+    #[must_use]
+    pub fn ask() -> Self {
+        Self {
+            first_port: first_port(),
+            backlog_max: sysctl("net/core/somaxconn"),
+            descriptors: limits::descriptors(),
+        }
+    }
+}
+
 /// All such warnings of a configuration.
-pub(in crate::server) fn all(loaded: &Loaded) -> Vec<Fault> {
+pub(super) fn all(loaded: &Loaded, machine: &Machine) -> Vec<Fault> {
     let mut found = user::unknown(loaded);
-    let too_many = limits::fitting(loaded, limits::descriptors()).err();
+    let too_many = limits::fitting(loaded, machine.descriptors).err();
     found.extend(too_many.map(|fault| *fault));
-    found.extend(addresses(loaded));
-    found.extend(backlogs(loaded));
+    found.extend(addresses(loaded, machine.first_port));
+    found.extend(backlogs(loaded, machine.backlog_max));
     found.extend(disks(loaded));
     found.into_iter().map(Fault::warning).collect()
 }
@@ -49,8 +74,7 @@ fn listen(loaded: &Loaded) -> impl Iterator<Item = (Place, &Address)> {
     admin.chain(services)
 }
 
-fn addresses(loaded: &Loaded) -> Vec<Fault> {
-    let first_free = first_unprivileged_port();
+fn addresses(loaded: &Loaded, first_port: u32) -> Vec<Fault> {
     let mut known: HashMap<IpAddr, Option<ErrorKind>> = HashMap::new();
     let mut found = Vec::new();
     for (place, address) in listen(loaded) {
@@ -58,9 +82,9 @@ fn addresses(loaded: &Loaded) -> Vec<Fault> {
             continue;
         };
         let port = socket.port();
-        if port != 0 && u32::from(port) < first_free {
+        if port != 0 && u32::from(port) < first_port {
             let message = format!("port {port} is not for this user");
-            let label = format!("ports below {first_free} take CAP_NET_BIND_SERVICE");
+            let label = format!("ports below {first_port} take CAP_NET_BIND_SERVICE");
             let fault = loaded.fault(&place, message, label, None);
             found.push(fault.help(
                 "start as root with `[server] user`, or under systemd with AmbientCapabilities=CAP_NET_BIND_SERVICE",
@@ -82,8 +106,7 @@ fn addresses(loaded: &Loaded) -> Vec<Fault> {
     found
 }
 
-/// The first port that this process may bind: 0 with the capability.
-fn first_unprivileged_port() -> u32 {
+fn first_port() -> u32 {
     let status = procfs::process::Process::myself().and_then(|myself| myself.status());
     let may_bind = status.is_ok_and(|status| status.capeff >> CAP_NET_BIND_SERVICE & 1 == 1);
     if may_bind {
@@ -99,8 +122,8 @@ fn refused(mut socket: SocketAddr) -> Option<ErrorKind> {
     UdpSocket::bind(socket).err().map(|error| error.kind())
 }
 
-fn backlogs(loaded: &Loaded) -> Vec<Fault> {
-    let Some(most) = sysctl("net/core/somaxconn") else {
+fn backlogs(loaded: &Loaded, most: Option<u32>) -> Vec<Fault> {
+    let Some(most) = most else {
         return Vec::new();
     };
     let services = loaded.config.services.iter().enumerate();
@@ -262,7 +285,7 @@ mod tests {
 
     #[test]
     fn who_may_bind_low_ports_is_not_warned() {
-        let first = first_unprivileged_port();
+        let first = first_port();
         let bound = std::net::TcpListener::bind(("127.0.0.1", 1));
         let may = !bound.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
         assert_eq!(first <= 1, may);

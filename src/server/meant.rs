@@ -13,7 +13,7 @@ use crate::reply::http::{HttpHead, HttpOptions};
 use crate::server::build;
 
 /// All such warnings of a configuration.
-pub(in crate::server) fn all(loaded: &Loaded) -> Vec<Fault> {
+pub(super) fn all(loaded: &Loaded) -> Vec<Fault> {
     let mut found = Vec::new();
     if loaded.config.services.is_empty() {
         let message = "no service: nothing but the admin listener answers";
