@@ -42,6 +42,9 @@ pub(super) enum Command {
         file: Option<PathBuf>,
     },
 
+    /// Prints a JSON Schema of configurations, for editors.
+    Schema,
+
     /// Prints what a shell needs to complete these arguments.
     Completions {
         /// The shell.

@@ -7,6 +7,7 @@ mod import;
 mod log;
 mod manual;
 mod reload;
+mod schema;
 mod serve;
 mod show;
 mod signals;
@@ -44,6 +45,7 @@ pub(crate) fn run() -> u8 {
         Some(Command::Completions { shell }) => completions::completions(shell),
         Some(Command::Manual { page }) => manual::manual(page),
         Some(Command::Import { paths }) => import::import(paths),
+        Some(Command::Schema) => schema::schema(),
         None => serve::serve(arguments.config.as_deref()),
     }
 }

@@ -11,7 +11,10 @@ use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use crate::config::value::WholeNumber;
 
 /// The longest duration, in seconds: some thirty years, far from any overflow of an `Instant`.
-const SECONDS_MAX: f64 = 1e9;
+pub(super) const SECONDS_MAX: f64 = 1e9;
+
+/// The longest `TCP_USER_TIMEOUT`, in seconds: it is milliseconds in an `int`.
+pub(super) const USER_TIMEOUT_SECONDS_MAX: u64 = 2_147_483;
 
 /// A number of seconds, whole or not, from 0 to 1e9.
 #[derive(Debug)]
@@ -83,7 +86,7 @@ impl<const MAX: u64> WholeSeconds<MAX> {
     }
 }
 
-/// A number of seconds up to 2147483: `TCP_USER_TIMEOUT` holds milliseconds in an `int`.
+/// A number of seconds that `TCP_USER_TIMEOUT` can hold.
 #[derive(Debug)]
 pub struct UserTimeout;
 
@@ -94,8 +97,10 @@ impl UserTimeout {
     /// * Anything else.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let timeout = Seconds::deserialize(deserializer)?;
-        if timeout > Duration::from_secs(2_147_483) {
-            return Err(D::Error::custom("the kernel takes at most 2147483 seconds"));
+        if timeout > Duration::from_secs(USER_TIMEOUT_SECONDS_MAX) {
+            return Err(D::Error::custom(format!(
+                "the kernel takes at most {USER_TIMEOUT_SECONDS_MAX} seconds"
+            )));
         }
         if !timeout.is_zero() && timeout < Duration::from_millis(1) {
             return Err(D::Error::custom(

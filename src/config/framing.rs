@@ -12,6 +12,9 @@ use crate::config::value::Whole;
 /// of one exchange, and a typing error can't take the machine's memory.
 pub const REQUEST_BYTES_MAX: u64 = 16 << 20;
 
+/// The most bytes of a delimiter: it is looked for in every read.
+pub(super) const DELIMITER_BYTES_MAX: usize = 64;
+
 /// How a request ends.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -94,13 +97,13 @@ struct Table {
 fn delimiter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let delimiter = String::deserialize(deserializer)?;
     match delimiter.len() {
-        1..=64 => Ok(Some(delimiter)),
+        1..=DELIMITER_BYTES_MAX => Ok(Some(delimiter)),
         0 => Err(D::Error::custom(
             "an empty delimiter ends every request before it starts\n\
              for a service that reads nothing write read = \"nothing\"",
         )),
         length => Err(D::Error::custom(format!(
-            "a delimiter has at most 64 bytes, this one has {length}"
+            "a delimiter has at most {DELIMITER_BYTES_MAX} bytes, this one has {length}"
         ))),
     }
 }

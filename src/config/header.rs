@@ -12,7 +12,7 @@ use toml::Spanned;
 use crate::config::value::Whole;
 
 /// The most headers one reply may set: well under the 100 that common clients take.
-const HEADERS_MAX: usize = 64;
+pub(super) const HEADERS_MAX: usize = 64;
 
 /// Headers, in the order they are written in the file.
 #[derive(Debug)]
@@ -122,10 +122,13 @@ where
     Ok(Some(value))
 }
 
-/// Reads an HTTP status that can end an exchange: 1xx are interim and followed by another.
+/// An HTTP status that can end an exchange: 1xx are interim and followed by another.
+pub(super) type Status = Whole<200, 599>;
+
+/// Reads a [`Status`].
 ///
 /// # Errors
 /// * Anything but a whole number from 200 to 599.
 pub fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    Whole::<200, 599>::deserialize(deserializer).map(Some)
+    Status::deserialize(deserializer).map(Some)
 }

@@ -24,6 +24,8 @@ pub mod value;
 
 /// What is different between two configs.
 pub mod diff;
+/// What a config may say, for editors.
+pub mod schema;
 /// A config as the file that says all of it, and where each key is from.
 pub mod show;
 /// A config as tables, with every key written out.
@@ -46,12 +48,14 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::types::{Admin, Log, Queue, Server, Service, Workers};
 
 /// Everything `server.toml` says, checked.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Serialize)]
+#[schemars(default, deny_unknown_fields, transform = schema::include)]
 pub struct Config {
     /// The process as a whole.
     pub server: Server,

@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::header::{self, Headers};
+use crate::config::header::{self, Headers, Status};
 use crate::config::value;
 
 /// The `Content-Type` of a reply that names none.
@@ -60,27 +61,50 @@ impl Default for Reply {
     }
 }
 
-/// `None` is what is not written.
-#[derive(Default, Deserialize, Serialize)]
+/// The answer: exactly one of `text`, `echo` and `file`.
+// `None` is what is not written.
+#[derive(Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
-struct ReplyTable {
+pub(super) struct ReplyTable {
+    /// Constant bytes, or a template if it has placeholders.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     text: Option<String>,
+
+    /// The request; over HTTP its body.
     #[serde(
         skip_serializing_if = "std::ops::Not::not",
         deserialize_with = "value::yes"
     )]
+    #[schemars(extend("const" = true))]
     echo: bool,
+
+    /// What this file holds at that moment.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "value::path"
     )]
+    #[schemars(with = "String", length(min = 1))]
     file: Option<PathBuf>,
-    #[serde(deserialize_with = "header::status")]
+
+    /// Of an HTTP reply. Left out: 200.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "header::status"
+    )]
+    #[schemars(with = "Status")]
     status: Option<u16>,
+
+    /// Of an HTTP reply; none that replyd computes.
     #[serde(with = "Headers")]
     headers: Vec<(String, String)>,
-    #[serde(deserialize_with = "header::content_type")]
+
+    /// Of an HTTP reply. Left out: plain text in UTF-8.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "header::content_type"
+    )]
+    #[schemars(with = "String", length(min = 1))]
     content_type: Option<String>,
 }
 
@@ -189,15 +213,33 @@ pub(crate) fn timed_out<'de, D: Deserializer<'de>>(deserializer: D) -> Result<No
     notice(deserializer, Notice::timed_out())
 }
 
-#[derive(Default, Deserialize)]
+/// What is said instead of the reply. What is left out is as it is by default.
+#[derive(Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
-struct NoticeTable {
+pub(super) struct NoticeTable {
+    /// Constant bytes, no template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     text: Option<String>,
-    #[serde(deserialize_with = "header::status")]
+
+    /// Of an HTTP reply.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "header::status"
+    )]
+    #[schemars(with = "Status")]
     status: Option<u16>,
-    #[serde(deserialize_with = "Headers::deserialize")]
+
+    /// Of an HTTP reply; none that replyd computes.
+    #[serde(with = "Headers")]
     headers: Vec<(String, String)>,
-    #[serde(deserialize_with = "header::content_type")]
+
+    /// Of an HTTP reply. Left out: plain text in UTF-8.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "header::content_type"
+    )]
+    #[schemars(with = "String", length(min = 1))]
     content_type: Option<String>,
 }
 

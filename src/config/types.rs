@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::address::Address;
@@ -15,10 +16,11 @@ use crate::config::duration::{PositiveSeconds, Seconds, UserTimeout, WholeSecond
 use crate::config::framing::{REQUEST_BYTES_MAX, Read};
 use crate::config::network::Networks;
 use crate::config::reply::{self, Notice, Reply};
+use crate::config::schema;
 use crate::config::value::{self, Account, Name, OneOrMore, Whole};
 
 /// `[server]`: the process as a whole.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// The longest drain.
@@ -33,11 +35,11 @@ pub struct Server {
     #[serde(with = "Whole::<0, 1_000_000>")]
     pub max_connections: usize,
 
-    /// Whom to become after binding, when started as root.
+    /// Whom to become after binding, when started as root. Empty or left out: nobody.
     #[serde(with = "Account")]
     pub user: Option<String>,
 
-    /// Its group; `None`: the user's own. `Some` only together with `user`.
+    /// Its group, only together with `user`. Empty or left out: the user's own.
     #[serde(with = "Account")]
     pub group: Option<String>,
 }
@@ -55,7 +57,7 @@ impl Default for Server {
 }
 
 /// `[workers]`: the pool of every service that has none of its own.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workers {
     /// Threads; 0: chosen from the machine's CPUs.
@@ -64,7 +66,7 @@ pub struct Workers {
 }
 
 /// `[queue]`: what is ready and waits for a worker.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
     /// New connections that may wait; one more is answered busy.
@@ -86,7 +88,7 @@ impl Default for Queue {
 }
 
 /// `[admin]`: the admin listener.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// At least one.
@@ -116,7 +118,7 @@ impl Default for Admin {
 }
 
 /// `[log]`: what is told, and how.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// The least important event still written.
@@ -130,7 +132,7 @@ pub struct Log {
 }
 
 /// What a line of the log looks like, and where it goes.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// The journal if stderr is connected to it, else for people.
@@ -157,7 +159,7 @@ impl<'de> Deserialize<'de> for LogFormat {
 }
 
 /// Which exchanges get a line in the log.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogAccess {
     /// None.
@@ -184,7 +186,7 @@ impl<'de> Deserialize<'de> for LogAccess {
 }
 
 /// How important an event is; each level includes those before it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Something is lost.
@@ -214,8 +216,9 @@ impl<'de> Deserialize<'de> for Level {
 }
 
 /// `[[service]]`: what is offered on one or more addresses.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(transform = schema::required)]
 pub struct Service {
     /// Unique, 1 to 63 of `a-z`, `0-9`, `_`, `-`; the label `service`. Required.
     #[serde(with = "Name")]
@@ -255,7 +258,7 @@ pub struct Service {
     /// What a peer means that ended its side.
     pub half_close: HalfClose,
 
-    /// After the reply: how long to wait for the peer's end. At most `linger_total`.
+    /// After the reply: how long to wait for the peer's end. At most the total.
     #[serde(rename = "linger_idle_seconds", with = "Seconds")]
     pub linger_idle: Duration,
 
@@ -354,7 +357,7 @@ impl Default for Service {
 }
 
 /// What a peer means that ended its side of the connection before the reply.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HalfClose {
     /// It has said all, and waits for the reply: `nc`, `printf | socat`.

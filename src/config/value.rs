@@ -116,6 +116,9 @@ impl<T: Copy> Visitor<'_> for Word<T> {
     }
 }
 
+/// The most elements of a list: addresses of one service.
+pub(super) const LIST_MAX: usize = 64;
+
 /// One address, or a list of at least one and at most 64.
 #[derive(Debug)]
 pub struct OneOrMore;
@@ -169,8 +172,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
         }
         match all.len() {
             0 => Err(A::Error::custom("the list is empty: name one address")),
-            1..=64 => Ok(all),
-            _ => Err(A::Error::custom("the list is too long: at most 64")),
+            1..=LIST_MAX => Ok(all),
+            _ => Err(A::Error::custom(format!(
+                "the list is too long: at most {LIST_MAX}"
+            ))),
         }
     }
 }

@@ -201,3 +201,12 @@ fn every_fault_is_told_as_expected() {
     let page: String = paths.iter().map(|path| told(path)).collect();
     kept("tests/it/check/expected.txt", &page);
 }
+
+#[test]
+fn the_schema_that_editors_take_is_the_one_that_is_printed() {
+    let ran = run(Path::new("."), &["schema"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    kept("packaging/server.schema.json", &ran.stdout);
+    let named = "#:schema packaging/server.schema.json\n";
+    assert!(include_str!("../../server.toml").starts_with(named));
+}
