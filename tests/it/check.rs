@@ -152,7 +152,7 @@ const MACHINE: Machine = Machine {
 };
 
 /// Set, a file is written anew instead of compared.
-const UPDATE: &str = "REPLYD_TEST_UPDATE";
+const UPDATE: &str = "REPLYD_WRITE_SNAPSHOTS";
 
 /// Asserts that a file, which is kept for people or other programs, is what is made now.
 #[track_caller]
