@@ -48,7 +48,8 @@ def unit(binary):
         f"ExecStart={binary} --color never",
         # Where the sources and the binaries are.
         f"BindReadOnlyPaths={ROOT} {TARGET}",
-        "WorkingDirectory=/tmp",
+        # As cargo does it.
+        f"WorkingDirectory={ROOT}",
     ]
     return "\n".join(["[Service]", *run, *sandbox]) + "\n", len(sandbox)
 
