@@ -139,6 +139,9 @@ impl Server {
             requests,
         } = surroundings;
         let config = &loaded.config;
+        for warning in warnings(loaded, true) {
+            tracing::warn!("{warning}");
+        }
         let metrics = Arc::new(Metrics::new(LABELS));
         let is_ready = Arc::new(AtomicBool::new(false));
         let admin_page = Arc::new(Admin {

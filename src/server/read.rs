@@ -9,8 +9,9 @@ use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::config::diff::{self, Change};
-use crate::config::fault::Faults;
+use crate::config::fault::{Fault, Faults};
 use crate::config::load::Loaded;
+use crate::server;
 use crate::server::build::{self, Draft};
 
 /// Lines of a difference that are told one by one.
@@ -29,6 +30,9 @@ pub(super) struct Read {
 pub(super) struct Difference {
     pub(super) taken: Vec<Change>,
     pub(super) needs_restart: Vec<Change>,
+
+    /// What is surely not what was meant.
+    pub(super) warnings: Vec<Fault>,
 }
 
 /// What a configuration is read against.
@@ -64,6 +68,7 @@ fn against(mut loaded: Loaded, running: &Running) -> Result<Read, Faults> {
     let difference = Difference {
         taken: diff::diff(&running.config, &taken),
         needs_restart: diff::diff(&taken, &loaded.config),
+        warnings: server::warnings(&loaded, true),
     };
     loaded.config = taken;
     let drafts = build::services(&loaded)?;
@@ -102,6 +107,8 @@ impl Difference {
         if lines.is_empty() {
             lines.push("nothing has changed".to_owned());
         }
+        let warnings = self.warnings.iter();
+        lines.extend(warnings.map(|warning| format!("warning: {warning}")));
         let left = lines.len().saturating_sub(LINES_MAX);
         if left > 0 {
             lines.truncate(LINES_MAX);

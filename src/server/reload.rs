@@ -166,6 +166,9 @@ impl Server {
         match taken {
             Ok(lines) => self.taken(&lines, asked),
             Err(StartError::Config(faults)) => {
+                for fault in faults.as_slice() {
+                    tracing::error!("reload: {fault}");
+                }
                 self.refused(&faults.to_string(), &faults.render(false), asked);
             }
             Err(error) => self.refused(&error.to_string(), "", asked),
@@ -273,9 +276,6 @@ impl Server {
     /// `page` may be empty: then it is as `summary`.
     fn refused(&mut self, summary: &str, page: &str, asked: Vec<Sender<Reloaded>>) {
         self.metrics.config_refused();
-        for line in page.lines() {
-            tracing::error!("reload: {line}");
-        }
         tracing::error!("reload refused, the configuration before it stays: {summary}");
         // Ready again, with what we have: there is no word for a reload that failed (KERNEL K47).
         let status = self.status();
