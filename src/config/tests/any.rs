@@ -178,27 +178,35 @@ pub(super) fn any_config() -> BoxedStrategy<Config> {
     let server = (duration(0), duration(0), 0..=1_000_000usize, accounts);
     let queue = (1..=1_000_000usize, duration(1));
     let services = (service(1), service(2), 0..=2usize);
-    let config = (server, queue, 0..=512usize, networks(), services).prop_map(
-        |(server, (capacity, max_wait), threads, allow, (one, two, count))| {
-            let (grace_period, drain_delay, max_connections, (user, group)) = server;
-            Config {
-                server: Server {
-                    grace_period,
-                    drain_delay,
-                    max_connections,
-                    group: group.filter(|_| user.is_some()),
-                    user,
-                },
-                workers: Workers { threads },
-                queue: Queue { capacity, max_wait },
-                admin: Admin {
-                    allow,
-                    ..Admin::default()
-                },
-                services: [one, two].into_iter().take(count).collect(),
-                ..Config::default()
-            }
-        },
-    );
+    let config = (
+        server,
+        queue,
+        0..=512usize,
+        (networks(), any::<bool>()),
+        services,
+    )
+        .prop_map(
+            |(server, (capacity, max_wait), threads, (allow, reload), (one, two, count))| {
+                let (grace_period, drain_delay, max_connections, (user, group)) = server;
+                Config {
+                    server: Server {
+                        grace_period,
+                        drain_delay,
+                        max_connections,
+                        group: group.filter(|_| user.is_some()),
+                        user,
+                    },
+                    workers: Workers { threads },
+                    queue: Queue { capacity, max_wait },
+                    admin: Admin {
+                        reload,
+                        allow,
+                        ..Admin::default()
+                    },
+                    services: [one, two].into_iter().take(count).collect(),
+                    ..Config::default()
+                }
+            },
+        );
     config.boxed()
 }

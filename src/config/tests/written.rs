@@ -7,7 +7,7 @@ use super::any::any_config;
 use super::{SERVICE, valid};
 use crate::config::document::Sources;
 use crate::config::load::{Loaded, built_in, load};
-use crate::config::types::{HalfClose, Level};
+use crate::config::types::{HalfClose, Level, LogAccess, LogFormat};
 use crate::config::{Config, show, written};
 
 /// A file with every key of a config.
@@ -43,6 +43,24 @@ fn the_shipped_file_and_every_word_are_read_as_the_same() {
         Level::Trace,
     ] {
         config.log.level = level;
+        assert_eq!(valid(&file(&config)), config);
+    }
+    for format in [
+        LogFormat::Auto,
+        LogFormat::Human,
+        LogFormat::Journald,
+        LogFormat::Json,
+    ] {
+        config.log.format = format;
+        assert_eq!(valid(&file(&config)), config);
+    }
+    for access in [
+        LogAccess::Off,
+        LogAccess::Failures,
+        LogAccess::Sampled,
+        LogAccess::All,
+    ] {
+        config.log.access = access;
         assert_eq!(valid(&file(&config)), config);
     }
     for half_close in [HalfClose::Reply, HalfClose::Cancel] {
