@@ -12,17 +12,6 @@ use crate::config::address::Address;
 use crate::config::types::Service;
 use crate::config::{Config, table, written};
 
-/// What only a restart takes: whole tables, and single keys.
-const RESTART: [&str; 7] = [
-    "workers",
-    "queue",
-    "admin.listen",
-    "log.format",
-    "server.group",
-    "server.max_connections",
-    "server.user",
-];
-
 /// One difference. Displayed in one line, without control characters and of bounded length.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -57,24 +46,6 @@ pub enum Change {
         /// `None`: it is not there anymore.
         new: Option<Value>,
     },
-}
-
-impl Change {
-    /// Whether a running replyd can't take this over: it goes on with the old value.
-    #[must_use]
-    pub fn needs_restart(&self) -> bool {
-        let Self::Key {
-            service: None, key, ..
-        } = self
-        else {
-            return false;
-        };
-        let is_in = |table: &str| {
-            let rest = key.strip_prefix(table);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        RESTART.into_iter().any(is_in)
-    }
 }
 
 impl fmt::Display for Change {

@@ -130,33 +130,3 @@ fn a_service_is_renamed_if_it_keeps_its_addresses() {
         &["service `old` renamed to `new`", "service `other` added"],
     );
 }
-
-#[test]
-fn what_is_made_once_needs_a_restart() {
-    let restart = |old: &str, new: &str| {
-        let changes = diff(&valid(old), &valid(new));
-        assert!(!changes.is_empty());
-        changes.iter().all(Change::needs_restart)
-    };
-    for new in [
-        "workers.threads = 3",
-        "[queue]\ncapacity = 3\nmax_wait_seconds = 3",
-        "admin.listen = \"127.0.0.1:3\"",
-        "[server]\nmax_connections = 3\nuser = \"a\"\ngroup = \"b\"",
-    ] {
-        assert!(restart("", new), "{new}");
-    }
-    let mut live = vec![
-        "admin.allow = []".to_owned(),
-        "log.level = \"warn\"".to_owned(),
-    ];
-    live.push("server.grace_period_seconds = 1\nserver.drain_delay_seconds = 1".to_owned());
-    live.push(SERVICE.to_owned());
-    for new in &live {
-        assert!(!restart("", new), "{new}");
-    }
-    assert!(!restart(
-        SERVICE,
-        &format!("{SERVICE}threads = 2\nmax_connections = 5")
-    ));
-}
