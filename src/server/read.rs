@@ -89,6 +89,7 @@ fn as_far_as_possible(running: &Running, wanted: &Config) -> Config {
     config.server.max_connections = old.server.max_connections;
     config.server.user.clone_from(&old.server.user);
     config.server.group.clone_from(&old.server.group);
+    config.log.format = old.log.format;
     for service in &mut config.services {
         if let Some(threads) = running.threads.get(&service.name) {
             service.threads = *threads;

@@ -184,20 +184,21 @@ fn what_takes_a_restart_is_said_as_often_as_it_is_asked_for() {
     let addr = free_addr();
     let server = TestServer::start(&text("hello", addr, "x"));
     let other = format!(
-        "[workers]\nthreads = 3\n[queue]\ncapacity = 7\n{}",
+        "[workers]\nthreads = 3\n[queue]\ncapacity = 7\n[log]\nformat = \"json\"\n{}",
         echo("hello", addr, "threads = 2")
     );
     let lines = taken(server.reload(&other));
     for line in [
         "needs a restart: workers.threads = 0 -> 3\n",
         "needs a restart: queue.capacity = 1024 -> 7\n",
+        "needs a restart: log.format = \"auto\" -> \"json\"\n",
         "needs a restart: hello: threads = 0 -> 2\n",
     ] {
         assert!(lines.contains(line), "\n{lines}");
     }
     server.wait_for("replyd_queue_capacity", &[("pool", "main")], 1024.0);
     let again = taken(server.reload(&other));
-    assert_eq!(again.lines().count(), 3, "\n{again}");
+    assert_eq!(again.lines().count(), 4, "\n{again}");
 }
 
 #[test]
