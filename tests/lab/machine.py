@@ -109,17 +109,16 @@ class Host:
         """What a systemd that is not kept apart would change."""
         listed = lambda folder: {name for name in os.listdir(folder) if OURS.match(name)}  # noqa: E731
         state = {folder: listed(folder) for folder in ("/tmp", "/run", cgroup_root())}
-        state["mounts"] = pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+        state["mounts"] = set(pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines())
         for name in SYSCTLS:
-            state[name] = pathlib.Path("/proc/sys", name).read_text(encoding="utf-8")
+            state[name] = {pathlib.Path("/proc/sys", name).read_text(encoding="utf-8").strip()}
         return state
 
     def faults(self):
         """What is not as it was."""
-        after = self.state()
-        for what, before in self.before.items():
-            if after[what] != before:
-                yield f"{what}: was {before!r}, is {after[what]!r}"
+        # What has gone, others may have ended.
+        for what, after in self.state().items():
+            yield from (f"{what}: new: {entry}" for entry in sorted(after - self.before[what]))
         for sentinel in self.sentinels:
             if not os.path.exists(sentinel.name):
                 yield f"{sentinel.name} is gone"

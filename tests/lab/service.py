@@ -72,7 +72,8 @@ class Service:
             if unit.exists():
                 shutil.copy(unit, self.machine.path("/usr/lib/systemd/system/"))
         self.configure()
-        self.systemctl("daemon-reload")
+        # Enabled, so that systemd remembers how it ended.
+        self.systemctl("enable", self.name)
 
     def configure(self, mark="first", text=CONFIG):
         """Writes the configuration."""

@@ -7,10 +7,11 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import threading
 
 from replyd import Failure
 
-SEIZE, INTERRUPT = 0x4206, 0x4207  # of ptrace(2)
+SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17  # of ptrace(2)
 WALL = 0x40000000  # waitpid(2): threads too
 
 
@@ -39,9 +40,18 @@ def wedged(pid, name):
     ptrace(SEIZE, thread)
     ptrace(INTERRUPT, thread)
     os.waitpid(thread, WALL)
+    # A thread that has a tracer is not gone before that one has looked, and so its process neither.
+    undertaker = threading.Thread(target=wait_for_end, args=(thread,))
+    undertaker.start()
     try:
         yield
     finally:
-        # It is dead by now; a thread that was waited for is not left as a zombie.
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(thread, WALL)
+        with contextlib.suppress(OSError):
+            ptrace(DETACH, thread)
+        undertaker.join()
+
+
+def wait_for_end(thread):
+    """Until it has ended, or has no tracer anymore."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(thread, WALL)
