@@ -178,6 +178,10 @@ impl Room {
         }
         let slot = &mut self.slots[token.index()];
         slot.state = State::Waiting(wait);
+        if wait == Wait::Linger && slot.age != self.age {
+            slot.age = self.age;
+            self.older -= 1;
+        }
         slot.has_received = has_received;
         slot.deadline = deadline;
         let service = slot.service as usize;
@@ -277,7 +281,8 @@ impl Room {
     }
 
     /// Connections that were there at the last [`drain`](Self::drain) or [`hurry`](Self::hurry),
-    /// and still are.
+    /// and whose reply isn't out yet. One that lingers is not waited for: its client still has the
+    /// reply's end to read, and so can't have come again.
     pub(super) fn older(&self) -> usize {
         self.older
     }
@@ -350,6 +355,11 @@ impl Room {
     fn grow_older(&mut self) {
         self.age = self.age.wrapping_add(1);
         self.older = self.open();
+        let linger = State::Waiting(Wait::Linger);
+        for slot in self.slots.iter_mut().filter(|slot| slot.state == linger) {
+            slot.age = self.age;
+            self.older -= 1;
+        }
     }
 
     fn set_request_deadlines(&mut self) {

@@ -164,3 +164,20 @@ fn a_hurry_is_for_who_has_not_asked_and_can_be_called_off() {
     room.wait(reads, Wait::Linger, true, None);
     assert_eq!(room.lingering(), 1);
 }
+
+#[test]
+fn who_lingers_is_not_among_the_older_ones() {
+    let (mut room, now) = room();
+    let lingers = room.admit(now, 1, 0, 8).expect("admitted");
+    room.wait(lingers, Wait::Linger, true, None);
+    let reads = room.admit(now, 1, 0, 8).expect("admitted");
+    room.wait(reads, Wait::Write, true, None);
+    room.drain(now);
+    assert_eq!(room.older(), 1, "who lingered before is not counted");
+    room.resume(reads);
+    room.wait(reads, Wait::Linger, true, None);
+    assert_eq!(room.older(), 0, "nor who does since");
+    assert!(room.close(lingers));
+    assert!(room.close(reads));
+    assert_eq!(room.older(), 0, "nobody is counted twice");
+}
