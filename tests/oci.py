@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the container image of packaging/oci without a container engine, and asks it.
 
-    tests/oci.py [LAYOUT:TAG]     by default the only tag in target/oci
+    tests/oci.py [LAYOUT]     by default target/oci
 
 The image is unpacked by umoci as nobody special, a service is put where one would be mounted, and what its
 configuration says is run, in a root, user and network namespace of its own: the image's fixed port is nobody else's there.
@@ -37,7 +37,7 @@ START_SECONDS = 20
 def main():
     if sys.argv[1:2] == ["--inside"]:
         return inside(pathlib.Path(sys.argv[2]))
-    image = sys.argv[1] if len(sys.argv) > 1 else the_image()
+    image = tagged(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "target" / "oci")
     with tempfile.TemporaryDirectory(prefix="replyd-tests-") as folder:
         bundle = pathlib.Path(folder) / "bundle"
         subprocess.run(["umoci", "unpack", "--rootless", "--image", image, bundle], check=True)
@@ -46,9 +46,8 @@ def main():
         ).returncode
 
 
-def the_image():
-    """LAYOUT:TAG of what packaging/oci has built."""
-    layout = ROOT / "target" / "oci"
+def tagged(layout):
+    """LAYOUT:TAG of the only image in it."""
     index = json.loads((layout / "index.json").read_text(encoding="utf-8"))
     (manifest,) = index["manifests"]
     return f"{layout}:{manifest['annotations']['org.opencontainers.image.ref.name']}"
