@@ -4,7 +4,9 @@
 //! Time is an argument everywhere, so that tests are exact. What a decision means for sockets is
 //! the acceptor's business.
 
-use std::time::{Duration, Instant};
+mod drain;
+
+use std::time::Instant;
 
 use crate::engine::deadlines::Deadlines;
 use crate::engine::token::Token;
@@ -46,10 +48,6 @@ impl Reason {
     /// The values of the label `reason`, in the order of the variants.
     pub const LABELS: [&'static str; 4] = ["queue_full", "queue_wait", "max_connections", "acl"];
 }
-
-/// How long a drain waits for requests: what a client that connected just before the signal has
-/// for speaking, and a half-sent request for its rest.
-const DRAIN_REQUEST: Duration = Duration::from_secs(1);
 
 /// Every open connection, and what the acceptor knows of it.
 #[derive(Debug)]
@@ -265,34 +263,6 @@ impl Room {
         self.deadlines.next()
     }
 
-    /// From now on whoever has not asked yet must do so soon: a silent connection within a second
-    /// of its accept, a half-sent request within a second from now.
-    pub(super) fn drain(&mut self, now: Instant) {
-        self.draining_since = Some(now);
-        self.grow_older();
-        self.set_request_deadlines();
-    }
-
-    /// Requests must have come until then; `None`: they have the time that they have.
-    pub(super) fn hurry(&mut self, until: Option<Instant>) {
-        self.hurry_until = until;
-        self.grow_older();
-        self.set_request_deadlines();
-    }
-
-    /// Connections that were there at the last [`drain`](Self::drain) or [`hurry`](Self::hurry),
-    /// and whose reply isn't out yet. One that lingers is not waited for: its client still has the
-    /// reply's end to read, and so can't have come again.
-    pub(super) fn older(&self) -> usize {
-        self.older
-    }
-
-    /// Connections that only wait for the peer's end.
-    pub(super) fn lingering(&self) -> usize {
-        let of_service = |counts: &Counts| counts.waiting[Wait::Linger as usize];
-        self.services.iter().map(of_service).sum()
-    }
-
     /// The connection that has waited longest with its request, from accept on. Looks at each: for
     /// small rooms.
     pub(super) fn longest_asking(&self) -> Option<Token> {
@@ -352,37 +322,10 @@ impl Room {
         is_it.then_some(slot.state)
     }
 
-    fn grow_older(&mut self) {
-        self.age = self.age.wrapping_add(1);
-        self.older = self.open();
-        let linger = State::Waiting(Wait::Linger);
-        for slot in self.slots.iter_mut().filter(|slot| slot.state == linger) {
-            slot.age = self.age;
-            self.older -= 1;
-        }
-    }
-
-    fn set_request_deadlines(&mut self) {
-        for index in 0..self.slots.len() {
-            if self.slots[index].state == State::Waiting(Wait::Request) {
-                self.set_deadline(index);
-            }
-        }
-    }
-
     fn set_deadline(&mut self, index: usize) {
         let slot = &self.slots[index];
-        let is_asking = slot.state == State::Waiting(Wait::Request);
-        let by_drain = self.draining_since.filter(|_| is_asking).map(|since| {
-            let from = if slot.has_received {
-                since.max(slot.accepted_at)
-            } else {
-                slot.accepted_at
-            };
-            from + DRAIN_REQUEST
-        });
-        let hurry = self.hurry_until.filter(|_| is_asking);
-        let soonest = [slot.deadline, by_drain, hurry].into_iter().flatten().min();
+        let by_drain = self.request_deadline(slot);
+        let soonest = [slot.deadline, by_drain].into_iter().flatten().min();
         match soonest {
             Some(deadline) => self.deadlines.set(index, deadline),
             None => self.deadlines.clear(index),

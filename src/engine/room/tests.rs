@@ -1,6 +1,7 @@
 //! The room, at exact times.
 
 use super::*;
+use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
