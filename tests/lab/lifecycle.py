@@ -130,17 +130,17 @@ class Lifecycle:
         self.service.configure("calm")
         self.service.systemctl("reload", self.service.name)
         self.wait_for_mark("calm")
-        pid, before = self.service.pid(), self.service.tree()
+        pid, before = self.service.pid(), wait_until(self.service.at_rest, SETTLE_SECONDS, "at rest")
         stored = self.service.property("NFileDescriptorStore")
         self.service.configure("storm")
         self.service.machine.must("bash", "-c", f"for n in {{1..{STORM}}}; do kill -HUP {pid}; done")
         self.wait_for_mark("storm")
-        wait_until(lambda: self.service.tree() == before, SETTLE_SECONDS, f"{before} again, it is {self.service.tree()}")
+        wait_until(lambda: self.service.at_rest() == before, SETTLE_SECONDS, f"(processes, threads, descriptors) {before} again")
         yield from same("pid", self.service.pid(), pid)
         yield from same("stored", self.service.property("NFileDescriptorStore"), stored)
         yield from same("mark", self.mark(), "storm")
         yield from same("metric", self.service.value("config_last_reload_successful"), 1.0)
-        self.note(f"(pid, threads, descriptors) before and after: {before}")
+        self.note(f"(processes, threads, descriptors) before and after: {before}")
 
     def watchdog(self):
         """A process that stands still, or one thread of it, is killed and started again."""
@@ -151,7 +151,7 @@ class Lifecycle:
                 self.service.systemctl("kill", "--kill-whom=main", "--signal=STOP", self.service.name)
                 self.service.wait_for("NRestarts", "1")
             else:
-                with wedged(self.service.tree()[0][0], what):
+                with wedged(self.service.processes()[0], what):
                     self.service.wait_for("NRestarts", "1")
             self.service.wait_for("ActiveState", "active")
             if self.service.pid() in (0, pid):

@@ -138,7 +138,7 @@ class Package:
         """(title, faults)."""
         return [
             ("package: installed", self.installed),
-            ("package: upgraded under load", self.upgraded),
+            ("package: upgraded beside clients", self.upgraded),
             ("package: refused", self.refused),
             ("package: removed", self.removed),
             ("package: purged", self.purged),

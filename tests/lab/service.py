@@ -4,7 +4,6 @@ Standard library only.
 """
 
 import hashlib
-import pathlib
 import shutil
 
 from replyd import BINARY, ROOT, Failure, get, samples, wait_until
@@ -15,6 +14,7 @@ ETC = "/etc/systemd/system"
 CONFIG_PATH = "/etc/replyd/server.toml"
 SLOW_PATH = "/etc/replyd/slow"
 STATE_SECONDS = 40
+OPEN = "replyd_connections_open"
 
 HELLO, BARE, SLOW, MARK = (("127.0.0.1", port) for port in (17001, 17002, 17003, 17004))
 ADMIN = "http://127.0.0.1:7150"
@@ -121,22 +121,30 @@ class Service:
         """Until a property has a value."""
         wait_until(lambda: self.property(name) == value, seconds, f"{name}={value}, it is {self.property(name)}")
 
-    def tree(self):
-        """(pid, threads, descriptors) of its processes, as this machine numbers them."""
+    def processes(self):
+        """Its processes, as this machine numbers them."""
         group = self.machine.path(f"/sys/fs/cgroup{self.property('ControlGroup')}/cgroup.procs")
-        found = []
-        for pid in group.read_text(encoding="ascii").split():
-            folder = pathlib.Path("/proc", pid)
-            found.append((int(pid), len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir()))))
-        return found
+        return [int(pid) for pid in group.read_text(encoding="ascii").split()]
+
+    def at_rest(self):
+        """(processes, threads, descriptors), of a moment without a connection but the one that asks; else None."""
+        page = self.page()
+        opened = {dict(labels)["service"]: value for (name, labels), value in page.items() if name == OPEN}
+        if opened.pop("admin") != 1 or any(opened.values()):
+            return None
+        return len(self.processes()), *(int(page[f"process_{what}", ()]) for what in ("threads", "open_fds"))
 
     def log(self):
         """Everything it and systemd have said about it."""
         return self.machine.must("journalctl", "--no-pager", "--output=cat", f"--unit={self.name}")
 
-    def value(self, metric, **labels):
-        """One sample of /metrics, its name without the prefix."""
+    def page(self):
+        """The samples of /metrics."""
         status, page = get(f"{ADMIN}/metrics")
         if status != 200:
             raise Failure(f"/metrics answers {status}")
-        return samples(page.decode()).get((f"replyd_{metric}", tuple(sorted(labels.items()))))
+        return samples(page.decode())
+
+    def value(self, metric, **labels):
+        """One of them, its name without the prefix."""
+        return self.page().get((f"replyd_{metric}", tuple(sorted(labels.items()))))
