@@ -136,7 +136,7 @@ impl Acceptor {
                 self.rest(true)?;
                 self.room.hurry(Some(now + REST_REQUEST));
                 self.begin_drain().resting_since = Some(now);
-                Ok(false)
+                Ok(is_everyone_gone)
             }
             None => Ok(false),
             Some(since) if now.saturating_duration_since(since) < REST => Ok(is_everyone_gone),
