@@ -135,7 +135,8 @@ class Lifecycle:
         self.service.configure("storm")
         self.service.machine.must("bash", "-c", f"for n in {{1..{STORM}}}; do kill -HUP {pid}; done")
         self.wait_for_mark("storm")
-        wait_until(lambda: self.service.at_rest() == before, SETTLE_SECONDS, f"(processes, threads, descriptors) {before} again")
+        is_calm = lambda: self.service.at_rest() == before  # noqa: E731
+        wait_until(is_calm, SETTLE_SECONDS, f"(processes, threads, descriptors) {before} again")
         yield from same("pid", self.service.pid(), pid)
         yield from same("stored", self.service.property("NFileDescriptorStore"), stored)
         yield from same("mark", self.mark(), "storm")

@@ -10,6 +10,7 @@ import ctypes
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import tempfile
 
@@ -23,6 +24,11 @@ END_SECONDS = 20
 COMMAND_SECONDS = 180
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net")
+OVERLAY = """
+mount -t tmpfs lab "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" lab "$1/root"
+"""
 CLONE_NEWNET = 0x40000000
 
 # What a systemd that is not kept apart would change for the whole machine.
@@ -46,7 +52,7 @@ def obstacle():
     """Why no such machine can be made here; None if it can."""
     if os.geteuid() != 0:
         return "takes root"
-    missing = [program for program in PROGRAMS if not any((pathlib.Path(part) / program).exists() for part in PATH.split(":"))]
+    missing = [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]
     if missing:
         return f"not installed: {', '.join(missing)}"
     version = int(subprocess.run(["systemctl", "--version"], capture_output=True, check=True).stdout.split()[1])
@@ -63,8 +69,7 @@ def obstacle():
 def overlay_obstacle():
     """Why `boot` would fail in its first steps, as it says itself."""
     with tempfile.TemporaryDirectory(prefix="replyd-lab-") as folder:
-        script = 'mount -t tmpfs lab "$1"; mkdir "$1"/u "$1"/w "$1"/r; mount -t overlay -o "lowerdir=/,upperdir=$1/u,workdir=$1/w" lab "$1/r"'
-        command = ("unshare", "--mount", "--pid", "--fork", "--cgroup", "--net", "sh", "-ec", script, "sh", folder)
+        command = ("unshare", "--fork", *NAMESPACES, "sh", "-ec", OVERLAY, "sh", folder)
         done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode == 0:
         return None
@@ -127,7 +132,7 @@ class Host:
 
 
 class Machine:
-    """`with Machine(show) as machine:` boots it, and ends it on every way out; `show`: folders of ours that it sees too."""
+    """`with Machine(show) as machine:` boots it, and ends it on every way out; `show`: our folders that it sees."""
 
     def __init__(self, show=()):
         self.show = [str(path) for path in show]

@@ -20,7 +20,8 @@ LOG_CHARACTERS = 20_000
 
 # What is no sandbox, but how a service is started, told, watched and stopped.
 HOW = re.compile(
-    r"^(Type|NotifyAccess|Exec\w+|SuccessExitStatus|Restart\w*|WatchdogSec|TimeoutStopSec|KillMode|FileDescriptorStoreMax|Environment)="
+    r"^(Type|NotifyAccess|Exec\w+|SuccessExitStatus|Restart\w*|WatchdogSec|TimeoutStopSec|KillMode|"
+    r"FileDescriptorStoreMax|Environment)="
 )
 SUMMARY = re.compile(r"test result: .*")
 
@@ -71,7 +72,7 @@ class Sandbox:
         summary = SUMMARY.search(log)
         self.report.note(f"{properties} properties; {summary.group() if summary else 'no result'}")
         if done.code != 0 or summary is None:
-            yield log[-LOG_CHARACTERS:]
+            yield (log.partition("\nfailures:\n")[2] or log)[-LOG_CHARACTERS:]
 
     def groups(self):
         """(title, faults)."""
