@@ -82,6 +82,12 @@ impl Poller {
         )?)
     }
 
+    /// Tells nothing of a watched source anymore. To be said of one that somebody else holds too:
+    /// then our end of it is not its close, which would do (epoll(7)).
+    pub(super) fn forget(&self, source: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, source)?)
+    }
+
     /// Tells once of a connection. `is_known`: it was in the set before.
     pub(super) fn arm(
         &self,

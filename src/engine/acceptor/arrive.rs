@@ -288,7 +288,7 @@ impl Acceptor {
         }
     }
 
-    fn pause(&mut self, number: usize, now: Instant) -> io::Result<()> {
+    pub(super) fn pause(&mut self, number: usize, now: Instant) -> io::Result<()> {
         if let Some(Some(listening)) = self.listeners.get_mut(number) {
             listening.paused_until = Some(now + PAUSE);
             self.poller.pause(&listening.listener, key(number), true)?;

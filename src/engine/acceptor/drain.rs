@@ -26,7 +26,7 @@ const LAST_TURN: Duration = Duration::from_millis(100);
 
 /// How long listeners that outlive us rest: what a client may have to wait for our successor, and
 /// what those have who were accepted last.
-const REST: Duration = Duration::from_millis(300);
+pub(super) const REST: Duration = Duration::from_millis(300);
 
 /// What is left for a request that hasn't come when they begin to rest.
 const REST_REQUEST: Duration = Duration::from_millis(200);
@@ -109,7 +109,7 @@ impl Acceptor {
         let is_everyone_gone = self.hand_over(until, now)?;
         let is_closing = self.listeners.iter().flatten();
         let is_closing = is_closing.filter(|listening| listening.stage != Stage::Resting);
-        let is_over = is_everyone_gone && is_closing.count() == 0 && self.turned_away.is_empty();
+        let is_over = is_everyone_gone && is_closing.count() == 0;
         if !is_over && now < until {
             return Ok(None);
         }
@@ -125,7 +125,7 @@ impl Acceptor {
     /// Lets the listeners that outlive us rest when all have gone who were there before, or when
     /// time is up; and wakes them if that wasn't enough for everyone to go. Whether everyone has.
     fn hand_over(&mut self, until: Instant, now: Instant) -> io::Result<bool> {
-        let is_everyone_gone = self.room.open() == 0;
+        let is_everyone_gone = self.room.open() == 0 && self.turned_away.is_empty();
         if !(0..self.listeners.len()).any(|number| self.outlives_us(number)) {
             return Ok(is_everyone_gone);
         }
@@ -153,7 +153,7 @@ impl Acceptor {
     }
 
     /// Accepts no more from listeners that outlive us, or does again.
-    fn rest(&mut self, rests: bool) -> io::Result<()> {
+    pub(super) fn rest(&mut self, rests: bool) -> io::Result<()> {
         for number in 0..self.listeners.len() {
             if !self.outlives_us(number) {
                 continue;
@@ -161,14 +161,19 @@ impl Acceptor {
             if let Some(Some(listening)) = self.listeners.get_mut(number) {
                 listening.stage = if rests { Stage::Resting } else { Stage::Open };
                 listening.is_ready = !rests;
+                listening.paused_until = None;
                 self.poller.pause(&listening.listener, key(number), rests)?;
             }
         }
         Ok(())
     }
 
+    /// Whether somebody keeps a listener for our successor. One that a change has retired has none.
     fn outlives_us(&self, number: usize) -> bool {
-        (self.listeners[number].as_ref()).is_some_and(|listening| listening.listener.outlives_us())
+        self.listeners[number].as_ref().is_some_and(|listening| {
+            let is_wanted = matches!(listening.stage, Stage::Open | Stage::Resting);
+            is_wanted && listening.listener.outlives_us()
+        })
     }
 
     /// Counts what is still open, and ends it. How many were abandoned.

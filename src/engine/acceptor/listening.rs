@@ -129,6 +129,8 @@ impl Acceptor {
     /// Closes a listener; its number is for another.
     pub(super) fn close_listener(&mut self, number: usize) {
         if let Some(listening) = self.listeners[number].take() {
+            // It is watched, so this can't fail.
+            let _forgotten = self.poller.forget(&listening.listener);
             let service = &self.services[listening.service].exchange.service;
             let addr = listening.listener.addr().to_string();
             self.metrics.forget_listener(service, &addr);

@@ -5,14 +5,17 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::Limits;
 use crate::engine::acceptor::Acceptor;
-use crate::engine::change::Change;
+use crate::engine::acceptor::drain::REST;
+use crate::engine::acceptor::listening::Stage;
+use crate::engine::change::{Change, Retired};
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
 use crate::engine::inbox::inbox;
+use crate::engine::listener::{ListenAddr, Listener, ListenerOptions};
 use crate::engine::room::{Reason, Wait};
 use crate::engine::service::{Access, Linger, Service, Timeouts};
+use crate::engine::{Limits, Report};
 use crate::exchange::outcome::Outcome;
 use crate::exchange::{HalfClose, Options};
 use crate::metrics::{Labels, Metrics};
@@ -32,9 +35,9 @@ fn metrics() -> Arc<Metrics> {
     Arc::new(metrics)
 }
 
-fn service(metrics: &Metrics) -> Arc<Service> {
+fn service(metrics: &Metrics) -> Service {
     let page = |text: &str| Page::new(text.as_bytes(), None);
-    Arc::new(Service {
+    Service {
         exchange: Options {
             service: "test".into(),
             rules: Rules {
@@ -69,7 +72,7 @@ fn service(metrics: &Metrics) -> Arc<Service> {
         pool: 0,
         maker: None,
         metrics: metrics.service("test"),
-    })
+    }
 }
 
 /// An acceptor without listeners and workers, for one connection.
@@ -83,7 +86,7 @@ fn acceptor(metrics: &Arc<Metrics>) -> Acceptor {
     let mut acceptor =
         Acceptor::new(inbox, limits, None, Arc::clone(metrics)).expect("an acceptor");
     let change = Change {
-        services: vec![(0, service(metrics))],
+        services: vec![(0, Arc::new(service(metrics)))],
         ..Change::default()
     };
     acceptor.change(change, Vec::new()).expect("a change");
@@ -131,4 +134,114 @@ fn a_lingering_connection_that_is_gone_stands_in_nobodys_way() {
         .receive(&mut request)
         .expect("the request is still there");
     assert_eq!(&request[..count], b"request\n");
+}
+
+/// Lets the acceptor listen, on a listener that the descriptor given back holds too.
+fn listen(acceptor: &mut Acceptor) -> (TcpListener, ListenAddr) {
+    let options = ListenerOptions {
+        backlog: 8,
+        defer_accept: Duration::ZERO,
+        keepalive: Duration::ZERO,
+        user_timeout: Duration::ZERO,
+    };
+    let held = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let addr = ListenAddr::Tcp(held.local_addr().expect("bound"));
+    let fd = held.try_clone().expect("a descriptor").into();
+    let listener = Listener::adopt(fd, addr.clone(), true, &options).expect("adopted");
+    let change = Change {
+        added: vec![(listener.kept_by_others(), 0)],
+        ..Change::default()
+    };
+    acceptor.change(change, Vec::new()).expect("a change");
+    (held, addr)
+}
+
+fn connect(listener: &TcpListener) -> TcpStream {
+    TcpStream::connect(listener.local_addr().expect("bound")).expect("connected")
+}
+
+fn retired(addr: &ListenAddr, is_shared: bool) -> Change {
+    Change {
+        retired: vec![Retired {
+            addr: addr.clone(),
+            is_shared,
+        }],
+        ..Change::default()
+    }
+}
+
+/// The kernel watches a socket as long as anybody holds it: without a word to the poller, who comes
+/// to a listener that is not ours anymore would wake us for ever.
+#[test]
+fn a_listener_that_is_left_to_others_wakes_nobody() {
+    let metrics = metrics();
+    let mut acceptor = acceptor(&metrics);
+    let (held, addr) = listen(&mut acceptor);
+    let change = retired(&addr, true);
+    acceptor.change(change, Vec::new()).expect("a change");
+    let _client = connect(&held);
+    acceptor.poller.wait(Some(Duration::ZERO)).expect("waited");
+    assert_eq!(acceptor.poller.len(), 0);
+}
+
+#[test]
+fn a_drain_without_anybody_is_over_at_once() {
+    let metrics = metrics();
+    let mut acceptor = acceptor(&metrics);
+    let (_held, _addr) = listen(&mut acceptor);
+    let now = Instant::now();
+    acceptor.stop_newcomers(now);
+    acceptor.drain_until(now + 10 * SECOND);
+    let report = acceptor.drained(now).expect("drained");
+    assert_eq!(report, Some(Report::default()));
+}
+
+/// Newcomers wait while the listener rests, and who was turned away has had the answer.
+#[test]
+fn who_was_turned_away_does_not_prolong_the_rest() {
+    let metrics = metrics();
+    let mut acceptor = acceptor(&metrics);
+    let (held, _addr) = listen(&mut acceptor);
+    let mut denying = service(&metrics);
+    denying.access.deny = vec!["127.0.0.0/8".parse().expect("a network")];
+    acceptor.services[0] = Arc::new(denying);
+    let now = Instant::now();
+    let _client = connect(&held);
+    acceptor.listener_is_ready(0);
+    acceptor.accept(now).expect("accepted");
+    assert!(!acceptor.turned_away.is_empty());
+    acceptor.stop_newcomers(now);
+    acceptor.drain_until(now + 10 * SECOND);
+    assert_eq!(acceptor.drained(now).expect("it drains"), None);
+    let report = acceptor.drained(now + REST).expect("drained");
+    assert!(report.is_some());
+}
+
+/// A reload has dropped it, and taken it out of the store: it has no successor.
+#[test]
+fn a_retired_listener_is_closed_by_a_drain_whoever_holds_it_still() {
+    let metrics = metrics();
+    let mut acceptor = acceptor(&metrics);
+    let (_held, addr) = listen(&mut acceptor);
+    let change = retired(&addr, false);
+    acceptor.change(change, Vec::new()).expect("a change");
+    let now = Instant::now();
+    acceptor.stop_newcomers(now);
+    acceptor.drain_until(now + 10 * SECOND);
+    assert_eq!(acceptor.drained(now).expect("it drains"), None);
+    let stage = acceptor.listening(0).map(|listening| listening.stage);
+    assert_eq!(stage, Some(Stage::Closing));
+    acceptor.accept(now).expect("accepted");
+    assert!(acceptor.drained(now).expect("drained").is_some());
+}
+
+#[test]
+fn a_listener_that_rests_wants_nothing() {
+    let metrics = metrics();
+    let mut acceptor = acceptor(&metrics);
+    let (_held, _addr) = listen(&mut acceptor);
+    let now = Instant::now();
+    acceptor.pause(0, now).expect("paused");
+    acceptor.rest(true).expect("it rests");
+    assert_eq!(acceptor.listeners_due(), None);
 }
