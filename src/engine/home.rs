@@ -6,11 +6,10 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use crate::engine::change::Change;
+use crate::engine::Prepared;
 use crate::engine::connection::Connection;
 use crate::engine::room::Wait;
 use crate::engine::token::Token;
-use crate::engine::worker::Pool;
 use crate::reply::Made;
 
 /// A message to the acceptor. Whatever happens to a connection happens in their order.
@@ -34,7 +33,7 @@ pub(super) enum Home {
 #[derive(Debug)]
 pub(super) enum Order {
     /// Serve something else from now on, and say how that went.
-    Change(Box<(Change, Vec<Pool>)>, Sender<io::Result<()>>),
+    Change(Box<Prepared>, Sender<io::Result<()>>),
     /// Close the listeners that a change has retired; drop this when they are.
     CloseRetired(Sender<Infallible>),
     /// Send a probe through the queue of every pool.

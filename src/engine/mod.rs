@@ -77,8 +77,15 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     max_connections: usize,
 
-    /// How many pools it has.
+    /// How many pools it has that are not closed.
     pools: usize,
+}
+
+/// A change whose threads run already. Dropped, they end.
+#[derive(Debug)]
+pub struct Prepared {
+    change: Change,
+    pools: Vec<Pool>,
 }
 
 /// On its way through the acceptor and every pool's queue.
@@ -128,7 +135,7 @@ impl Engine {
             max_connections,
             pools: change.pools.len(),
         };
-        let pools = engine.start_threads(&change)?;
+        let Prepared { change, pools } = engine.prepare(change)?;
         let mut acceptor = Acceptor::new(inbox, limits, access_log, Arc::clone(metrics))?;
         acceptor.change(change, pools)?;
 
@@ -151,16 +158,40 @@ impl Engine {
     /// # Errors
     /// * out of descriptors, threads or memory; then nothing has changed
     pub fn change(&mut self, change: Change) -> io::Result<()> {
-        let names: Vec<String> = change.pools.iter().map(|pool| pool.name.clone()).collect();
-        let pools = self.start_threads(&change)?;
+        let prepared = self.prepare(change)?;
+        self.take(prepared)
+    }
+
+    /// Starts the threads of a change.
+    ///
+    /// # Errors
+    /// * out of threads or memory; then nothing has changed
+    pub fn prepare(&self, change: Change) -> io::Result<Prepared> {
+        let pools = self.start_threads(&change);
+        if pools.is_err() {
+            self.forget_pools(&pool_names(&change));
+        }
+        Ok(Prepared {
+            pools: pools?,
+            change,
+        })
+    }
+
+    /// Takes a change that is prepared. Back when that is so.
+    ///
+    /// # Errors
+    /// * out of descriptors or memory, for listeners; then nothing has changed
+    pub fn take(&mut self, prepared: Prepared) -> io::Result<()> {
+        let names = pool_names(&prepared.change);
+        let closed_pools = prepared.change.closed_pools.len();
         let (done_tx, done_rx) = crossbeam_channel::bounded(1);
-        self.order(Order::Change(Box::new((change, pools)), done_tx));
+        self.order(Order::Change(Box::new(prepared), done_tx));
         let done = done_rx
             .recv()
             .unwrap_or_else(|_| Err(io::Error::other("the acceptor has ended")));
         match &done {
-            Ok(()) => self.pools += names.len(),
-            Err(_) => names.iter().for_each(|name| self.metrics.forget_pool(name)),
+            Ok(()) => self.pools = self.pools + names.len() - closed_pools,
+            Err(_) => self.forget_pools(&names),
         }
         done
     }
@@ -205,6 +236,12 @@ impl Engine {
         let _sent = self.outbox.send(Home::Order(order));
     }
 
+    fn forget_pools(&self, names: &[String]) {
+        for name in names {
+            self.metrics.forget_pool(name);
+        }
+    }
+
     fn start_threads(&self, change: &Change) -> io::Result<Vec<Pool>> {
         for (number, service) in &change.services {
             let Some(maker) = &service.maker else {
@@ -220,6 +257,11 @@ impl Engine {
     }
 }
 
+/// The pools that a change begins with.
+fn pool_names(change: &Change) -> Vec<String> {
+    change.pools.iter().map(|pool| pool.name.clone()).collect()
+}
+
 impl Probe {
     /// Whether it has come through all.
     pub fn is_back(&mut self) -> bool {
@@ -232,3 +274,6 @@ impl Probe {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

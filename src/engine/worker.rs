@@ -84,6 +84,11 @@ pub(super) fn start(
 ) -> Result<Pool, rayon::ThreadPoolBuildError> {
     let (queue_tx, queue_rx) = crossbeam_channel::bounded(max_connections + PROBES_MAX);
     let (ended_tx, ended_rx) = crossbeam_channel::bounded(0);
+    let name = options.name.clone();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(move |index| thread_name(&name, index))
+        .build()?;
     let length = queue_rx.clone();
     let pool_metrics = metrics.pool(
         &options.name,
@@ -91,11 +96,6 @@ pub(super) fn start(
         options.queue_capacity,
         move || length.len(),
     );
-    let name = options.name.clone();
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .thread_name(move |index| thread_name(&name, index))
-        .build()?;
     let worker = Worker {
         queue: queue_rx.clone(),
         outbox: outbox.clone(),

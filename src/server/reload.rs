@@ -241,13 +241,18 @@ impl Server {
             deferring: deferring.collect(),
             closed: None,
         };
-        if let Err(error) = self.main.engine.change(main.change) {
+        let prepared = self.admin.engine.prepare(admin.change);
+        let changed = prepared.and_then(|admin_change| {
+            self.main.engine.change(main.change)?;
+            Ok(admin_change)
+        });
+        if changed.is_err() {
             let bounds = main.roster.listeners().map(|(_, bound)| bound);
             for bound in bounds.filter(|bound| !ours.contains(&bound.addr)) {
                 self.opener.release(bound);
             }
-            return Err(failed(error));
         }
+        let admin_change = changed.map_err(failed)?;
         self.main.roster = main.roster;
         for bound in &main.dropped {
             self.opener.release(bound);
@@ -255,8 +260,8 @@ impl Server {
         if !main.dropped.is_empty() {
             self.reloads.retiring = Some(retiring);
         }
-        // Its listeners stay: what is left is to swap its service, which can't fail.
-        self.admin.engine.change(admin.change).map_err(failed)?;
+        // Its listeners stay and its threads run: what is left is to swap its service.
+        self.admin.engine.take(admin_change).map_err(failed)?;
         self.admin.roster = admin.roster;
         Ok(())
     }

@@ -31,7 +31,7 @@ use crate::engine::service::Service;
 use crate::engine::token::{Key, Token};
 use crate::engine::transport::Transport;
 use crate::engine::worker::{Ended, Pool, Task};
-use crate::engine::{Limits, Report};
+use crate::engine::{Limits, Prepared, Report};
 use crate::exchange::outcome::Outcome;
 use crate::metrics::Metrics;
 use crate::reply::Made;
@@ -208,8 +208,8 @@ impl Acceptor {
 
     fn obey(&mut self, order: Order, now: Instant) {
         match order {
-            Order::Change(order, done) => {
-                let (change, pools) = *order;
+            Order::Change(prepared, done) => {
+                let Prepared { change, pools } = *prepared;
                 // Full or disconnected: nobody waits for it.
                 let _told = done.try_send(self.change(change, pools));
             }
