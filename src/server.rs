@@ -218,7 +218,7 @@ impl Server {
     /// Serves until `stop` says something or is disconnected, then drains.
     #[must_use]
     pub fn run(mut self, stop: &Receiver<()>) -> End {
-        let mut forget = crossbeam_channel::after(self.forget());
+        let mut gone = crossbeam_channel::after(self.look_after_gone());
         // Ends with a stop, or with an engine.
         loop {
             crossbeam_channel::select! {
@@ -230,10 +230,10 @@ impl Server {
                     if let Ok(read) = read {
                         self.finish_reload(read);
                     }
-                    forget = crossbeam_channel::after(self.forget());
+                    gone = crossbeam_channel::after(self.look_after_gone());
                 }
                 recv(self.reloads.look()) -> _ => self.look_at_retiring(),
-                recv(forget) -> _ => forget = crossbeam_channel::after(self.forget()),
+                recv(gone) -> _ => gone = crossbeam_channel::after(self.look_after_gone()),
                 recv(self.watchdog.looks()) -> _ => self.look_alive(),
             }
             self.begin_reload();

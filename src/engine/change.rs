@@ -19,8 +19,8 @@ pub struct Change {
     /// New pools. Their numbers follow on the last one.
     pub pools: Vec<PoolOptions>,
 
-    /// Pools that nobody uses anymore, by number.
-    pub closed_pools: Vec<usize>,
+    /// Services that have no listener and no connection anymore: their threads end.
+    pub emptied: Vec<Emptied>,
 
     /// New listeners, each with the number of its service.
     pub added: Vec<(Listener, usize)>,
@@ -31,6 +31,16 @@ pub struct Change {
     /// Listeners nobody wants anymore. They let nobody new in, and go on accepting who was on the
     /// way until they are closed.
     pub retired: Vec<Retired>,
+}
+
+/// A service that has nothing left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Emptied {
+    /// Its number.
+    pub service: usize,
+
+    /// The number of the pool of its own, if it has one.
+    pub own_pool: Option<usize>,
 }
 
 /// A listener that stays.

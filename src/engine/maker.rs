@@ -25,6 +25,9 @@ enum Work {
 
     /// Drop a job nobody wants anymore: it may hold a file open, whose closing can hang too.
     Discard(Box<Job>),
+
+    /// There will be no more.
+    End,
 }
 
 impl Maker {
@@ -60,6 +63,14 @@ impl Maker {
             .map_err(|_| Made::Failed)
     }
 
+    /// Ends the thread, once it has done what it was given. What comes later has failed.
+    pub(super) fn end(&self) {
+        if let Some(work) = self.work.get() {
+            // Full: it ends with the service, then.
+            let _told = work.try_send(Work::End);
+        }
+    }
+
     /// Takes a job that nobody wants anymore.
     pub(super) fn discard(&self, job: Box<Job>) {
         if let Some(work) = self.work.get() {
@@ -90,6 +101,7 @@ fn make(work: &Receiver<Work>, answer: impl Fn(Token, Box<Made>) -> bool) {
                 drop(job);
                 continue;
             }
+            Work::End => return,
         };
         let made = catch_unwind(AssertUnwindSafe(|| job.run()));
         if !answer(token, Box::new(made.unwrap_or(Made::Failed))) {

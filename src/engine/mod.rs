@@ -183,7 +183,8 @@ impl Engine {
     /// * out of descriptors or memory, for listeners; then nothing has changed
     pub fn take(&mut self, prepared: Prepared) -> io::Result<()> {
         let names = pool_names(&prepared.change);
-        let closed_pools = prepared.change.closed_pools.len();
+        let emptied = prepared.change.emptied.iter();
+        let closed_pools = emptied.filter_map(|emptied| emptied.own_pool).count();
         let (done_tx, done_rx) = crossbeam_channel::bounded(1);
         self.order(Order::Change(Box::new(prepared), done_tx));
         let done = done_rx

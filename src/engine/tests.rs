@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::engine::change::Emptied;
 use crate::engine::room::{Reason, Wait};
 use crate::engine::worker::PoolOptions;
 use crate::exchange::outcome::Outcome;
@@ -40,7 +41,10 @@ fn a_probe_does_not_wait_for_a_pool_that_is_closed() {
     };
     let mut engine = Engine::start(options, &metrics).expect("started");
     let change = Change {
-        closed_pools: vec![1],
+        emptied: vec![Emptied {
+            service: 0,
+            own_pool: Some(1),
+        }],
         ..Change::default()
     };
     engine.change(change).expect("changed");

@@ -294,32 +294,37 @@ impl Server {
         tell(asked, &Reloaded::Refused(page));
     }
 
-    /// Forgets the services that have been gone for long enough. When to do so again.
-    pub(super) fn forget(&mut self) -> Duration {
-        let (forgotten, again) = self.main.roster.forget(Instant::now());
-        let closed_pools = forgotten.iter().filter_map(|gone| gone.own_pool);
-        let closed_pools: Vec<usize> = closed_pools.collect();
-        if !closed_pools.is_empty() {
+    /// Looks after the services that are gone. When to do so again.
+    pub(super) fn look_after_gone(&mut self) -> Duration {
+        if self.reloads.retiring.is_some() {
+            // Somebody may still come.
+            return RETIRING_LOOK;
+        }
+        let left = self.main.roster.look_after_gone(Instant::now());
+        for emptied in &left.emptied {
+            if emptied.own_pool.is_some() {
+                let name = self.main.roster.name(emptied.service);
+                self.metrics.forget_pool(name);
+            }
+        }
+        if !left.emptied.is_empty() {
             let change = Change {
-                closed_pools,
+                emptied: left.emptied,
                 ..Change::default()
             };
             if let Err(error) = self.main.engine.change(change) {
-                tracing::debug!(%error, "pools of services that are gone stay");
+                tracing::debug!(%error, "threads of services that are gone stay");
             }
         }
-        for gone in forgotten {
-            self.metrics.forget_service(&gone.name);
-            if gone.own_pool.is_some() {
-                self.metrics.forget_pool(&gone.name);
-            }
+        for name in &left.forgotten {
+            self.metrics.forget_service(name);
         }
-        again.unwrap_or(NOTHING_TO_FORGET)
+        left.again.unwrap_or(NOBODY_GONE)
     }
 }
 
-/// How often to ask whether there is something to forget, when there is not.
-const NOTHING_TO_FORGET: Duration = Duration::from_secs(3600);
+/// How often to look for services that are gone, when there are none.
+const NOBODY_GONE: Duration = Duration::from_secs(3600);
 
 fn tell(asked: Vec<Sender<Reloaded>>, reloaded: &Reloaded) {
     for asked in asked {

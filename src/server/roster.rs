@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::types;
-use crate::engine::change::{Change, Kept, Retired};
+use crate::engine::change::{Change, Emptied, Kept, Retired};
 use crate::engine::listener::{ListenAddr, ListenerOptions};
 use crate::engine::worker::PoolOptions;
 use crate::metrics::{Metrics, ServiceMetrics};
@@ -19,6 +19,9 @@ use crate::server::build::{self, Draft};
 
 /// How long the counters of a service that is gone are told: a scraper is to see its last ones.
 const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// How often to look whether the last connection of such a service has gone.
+const LOOK_AFTER_GONE: Duration = Duration::from_secs(1);
 
 /// The number of the pool of every service that has none of its own.
 const COMMON_POOL: usize = 0;
@@ -37,6 +40,8 @@ pub(super) struct Roster {
 #[derive(Clone, Debug)]
 struct Entry {
     table: types::Service,
+
+    /// The number of its pool.
     pool: usize,
     metrics: ServiceMetrics,
     state: State,
@@ -48,7 +53,7 @@ enum State {
     Served,
     /// Nobody is let in anymore, but some may be there.
     Gone,
-    /// Nobody is there anymore.
+    /// Nobody is there anymore, and its threads have ended.
     Empty { since: Instant },
     /// It has left nothing behind: the number is for another.
     Forgotten,
@@ -186,11 +191,9 @@ impl Roster {
 
     /// The workers of its own that each service has which is there.
     pub(super) fn threads(&self) -> HashMap<String, usize> {
-        let known = self
-            .services
-            .iter()
-            .filter(|entry| entry.state != State::Forgotten);
-        known
+        let there = |entry: &&Entry| matches!(entry.state, State::Served | State::Gone);
+        let there = self.services.iter().filter(there);
+        there
             .map(|entry| (entry.table.name.clone(), entry.table.threads))
             .collect()
     }
@@ -201,41 +204,51 @@ impl Roster {
         self.services.iter().filter(served).count()
     }
 
-    /// Forgets the services that have been gone for long enough: their names, and the numbers of
-    /// their pools. And says when to ask again, if there will be anything to forget.
-    pub(super) fn forget(&mut self, now: Instant) -> (Vec<Forgotten>, Option<Duration>) {
-        let mut forgotten = Vec::new();
-        let mut again: Option<Duration> = None;
-        for entry in &mut self.services {
+    /// Looks after the services that are gone: the threads of one end with its last connection, and
+    /// its counters are forgotten a while after that.
+    pub(super) fn look_after_gone(&mut self, now: Instant) -> Left {
+        let mut left = Left::default();
+        for (number, entry) in self.services.iter_mut().enumerate() {
             if entry.state == State::Gone && entry.metrics.open.get() == 0 {
                 entry.state = State::Empty { since: now };
+                left.emptied.push(Emptied {
+                    service: number,
+                    own_pool: Some(entry.pool).filter(|pool| *pool != COMMON_POOL),
+                });
             }
-            let left = match entry.state {
-                State::Gone => REMEMBERED,
+            let wait = match entry.state {
+                State::Gone => LOOK_AFTER_GONE,
                 State::Empty { since } => {
                     REMEMBERED.saturating_sub(now.saturating_duration_since(since))
                 }
                 State::Served | State::Forgotten => continue,
             };
-            if left.is_zero() {
+            if wait.is_zero() {
                 entry.state = State::Forgotten;
-                forgotten.push(Forgotten {
-                    name: entry.table.name.clone(),
-                    own_pool: Some(entry.pool).filter(|pool| *pool != COMMON_POOL),
-                });
+                left.forgotten.push(entry.table.name.clone());
             } else {
-                again = Some(again.map_or(left, |again| again.min(left)));
+                left.again = Some(left.again.map_or(wait, |again| again.min(wait)));
             }
         }
-        (forgotten, again)
+        left
+    }
+
+    /// The name of a service.
+    pub(super) fn name(&self, number: usize) -> &str {
+        &self.services[number].table.name
     }
 }
 
-/// What is left of a service that is forgotten: its counters, and its pool.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Forgotten {
-    pub(super) name: String,
-    pub(super) own_pool: Option<usize>,
+/// What is left to do of services that are gone.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) emptied: Vec<Emptied>,
+
+    /// Names whose counters are to go.
+    pub(super) forgotten: Vec<String>,
+
+    /// When to look again, if there will be anything.
+    pub(super) again: Option<Duration>,
 }
 
 impl Next {
@@ -246,13 +259,15 @@ impl Next {
         let known = services
             .iter()
             .position(|entry| entry.state != State::Forgotten && entry.table.name == *name);
-        if let Some(number) = known
+        // Of one that was empty, no thread is left.
+        let there = known.filter(|number| services[*number].state == State::Gone);
+        if let Some(number) = there
             && services[number].table == draft.table
         {
             services[number].state = State::Served;
             return number;
         }
-        let pool = match (known, draft.own_pool) {
+        let pool = match (there, draft.own_pool) {
             (Some(number), _) => services[number].pool,
             (None, None) => COMMON_POOL,
             (None, Some(own)) => {

@@ -287,3 +287,33 @@ fn reloads_under_load_lose_nobody() {
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
     server.at_rest();
 }
+
+/// Names that come and go leave their counters for a while, and nothing else.
+#[test]
+fn the_threads_of_a_service_end_with_it() {
+    let (addr, file) = (free_addr(), tempfile::NamedTempFile::new().expect("a file"));
+    let server = TestServer::start(&text("stays", free_addr(), "x"));
+    let stays = text("stays", free_addr(), "x");
+    let threads = || {
+        let path = format!("/proc/{}/task", std::process::id());
+        let tasks = std::fs::read_dir(path).expect("it runs");
+        let names = tasks.map(|task| {
+            let comm = task.expect("a task").path().join("comm");
+            std::fs::read_to_string(comm).unwrap_or_default()
+        });
+        names.filter(|name| name.contains("brief")).count()
+    };
+    let reply = format!("reply.file = \"{}\"\nthreads = 2", file.path().display());
+    let brief = service("brief", &format!("listen = \"{addr}\"\n{reply}"));
+    taken(server.reload(&[stays.clone(), brief.clone()].concat()));
+    wait_until("two workers, and one to read the file", || threads() == 3);
+    taken(server.reload(&stays));
+    wait_until("they end", || threads() == 0);
+    assert!(!server.page().contains("pool=\"brief\""));
+    taken(server.reload(&[stays, brief].concat()));
+    wait_until("they are there again", || threads() == 3);
+    let mut client = connect(addr).expect("connected");
+    client.write_all(b"x\n").expect("sent");
+    assert_eq!(read_all(&mut client), b"");
+    server.wait_for_outcome("brief", "replied", 1);
+}

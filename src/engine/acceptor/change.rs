@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::acceptor::Acceptor;
 use crate::engine::acceptor::listening::{Listening, Stage};
-use crate::engine::change::{Change, Kept, Retired};
+use crate::engine::change::{Change, Emptied, Kept, Retired};
 use crate::engine::listener::{ListenAddr, Listener};
 use crate::engine::service::Service;
 use crate::engine::worker::Pool;
@@ -26,8 +26,14 @@ impl Acceptor {
         let added = self.watch(change.added)?;
 
         self.pools.extend(pools);
-        for number in change.closed_pools {
-            self.pools[number].close();
+        for Emptied { service, own_pool } in change.emptied {
+            let service = self.services.get(service);
+            if let Some(maker) = service.and_then(|service| service.maker.as_ref()) {
+                maker.end();
+            }
+            if let Some(pool) = own_pool {
+                self.pools[pool].close();
+            }
         }
         for (number, service) in change.services {
             self.serve(number, service);
@@ -90,10 +96,10 @@ impl Acceptor {
                 listening.stage = Stage::Closing;
             }
         }
-        self.note_closed();
     }
 
-    /// Tells whoever waits for it when no listener is closing anymore.
+    /// Tells whoever waits for it when no listener is closing anymore. After the counts of this turn
+    /// are told: who has come by such a listener is to be among them.
     pub(super) fn note_closed(&mut self) {
         let mut stages = self
             .listeners

@@ -80,7 +80,6 @@ impl Acceptor {
             && self.accept_batch(number, LAST_BATCH, now)? == Batch::Last
         {
             self.close_listener(number);
-            self.note_closed();
         }
         Ok(())
     }

@@ -151,6 +151,7 @@ impl Acceptor {
             self.accept(now)?;
             self.expire(now);
             self.publish(now);
+            self.note_closed();
             if let Some(report) = self.drained(now)? {
                 return Ok(report);
             }

@@ -130,22 +130,37 @@ fn who_is_gone_is_forgotten_ten_minutes_after_its_last_connection() {
     let open = metrics.service("b").open;
     let now = Instant::now();
     let second = Duration::from_secs(1);
+    let left = |emptied, forgotten: &[&str], again| Left {
+        emptied,
+        forgotten: forgotten.iter().map(ToString::to_string).collect(),
+        again,
+    };
     open.set(1);
-    let forgotten = roster.forget(now);
+    let found = roster.look_after_gone(now);
     assert_eq!(
-        forgotten,
-        (vec![], Some(REMEMBERED)),
+        found,
+        left(vec![], &[], Some(LOOK_AFTER_GONE)),
         "someone is still there"
     );
+    assert_eq!(roster.threads()["b"], 2);
     open.set(0);
-    assert_eq!(roster.forget(now), (vec![], Some(REMEMBERED)));
-    let forgotten = roster.forget(now + REMEMBERED.saturating_sub(second));
-    assert_eq!(forgotten, (vec![], Some(second)));
-    let gone = Forgotten {
-        name: "b".to_owned(),
+    let emptied = Emptied {
+        service: 1,
         own_pool: Some(1),
     };
-    assert_eq!(roster.forget(now + REMEMBERED), (vec![gone], None));
+    let found = roster.look_after_gone(now);
+    assert_eq!(found, left(vec![emptied], &[], Some(REMEMBERED)));
+    let found = roster.look_after_gone(now + REMEMBERED.saturating_sub(second));
+    assert_eq!(found, left(vec![], &[], Some(second)));
+    // Whoever comes back meanwhile has new threads, as many as it asks for now.
+    let toml = [service("a", 1, ""), service("b", 2, "threads = 3")];
+    let back = next(&roster, &toml, &metrics);
+    let expected = (vec![1], vec!["b"], vec![], vec![]);
+    assert_eq!(summary(&back), expected);
+    assert!(back.newcomers.is_empty(), "its counters are still there");
+
+    let found = roster.look_after_gone(now + REMEMBERED);
+    assert_eq!(found, left(vec![], &["b"], None));
     // The number is for another now.
     let third = next(
         &roster,
