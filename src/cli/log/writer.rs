@@ -85,12 +85,17 @@ impl<W: Write> Writer<W> {
 
     /// Runs until `is_over`; what was said before that is written.
     pub(super) fn run(mut self) {
+        let mut is_woken = false;
         loop {
-            let message = if self.access.is_on() {
+            let message = if is_woken {
+                // What it was woken for may have come after it was looked at.
+                self.records.try_recv().ok()
+            } else if self.access.is_on() {
                 self.records.recv_timeout(access::INTERVAL).ok()
             } else {
                 self.records.recv().ok()
             };
+            is_woken = false;
             let is_over = self.is_over.load(Ordering::Acquire);
             for _ in 0..self.access.waiting() {
                 if let Some(record) = self.access.next() {
@@ -105,6 +110,7 @@ impl<W: Write> Writer<W> {
                 let Ok(message) = self.records.try_recv() else {
                     break;
                 };
+                is_woken |= matches!(message, Message::Wake);
                 self.take(message);
             }
             self.tell_dropped();
@@ -225,6 +231,41 @@ mod tests {
         say(&records, "two");
         writer.run();
         assert_eq!(stderr.lines(), [" INFO one", " INFO two"]);
+    }
+
+    /// A stderr whose first line is the end.
+    struct Last(Arc<AtomicBool>);
+
+    impl Write for Last {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.store(true, Ordering::Release);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Else the process would wait for a second before it ends.
+    #[test]
+    fn an_end_that_comes_while_lines_are_written_is_not_missed() {
+        let (records, records_rx) = crossbeam_channel::bounded(RECORDS_MAX);
+        let dropped = IntCounter::new("dropped", "Lines.").expect("a name");
+        let (_, access) = access::Access::new(dropped.clone());
+        let over = Arc::new(AtomicBool::new(false));
+        let form = Form::Human { has_colors: false };
+        let stderr = Last(Arc::clone(&over));
+        let writer = Writer::new(records_rx, access, over, form, stderr, dropped);
+        say(&records, "the end");
+        records.send(Message::Wake).expect("there is room");
+        let (ended_tx, ended) = crossbeam_channel::bounded(1);
+        std::thread::spawn(move || {
+            writer.run();
+            ended_tx.send(()).expect("the test waits");
+        });
+        let ended = ended.recv_timeout(std::time::Duration::from_secs(10));
+        assert_eq!(ended, Ok(()), "it waits for more");
     }
 
     #[test]
