@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use glob::MatchOptions;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -338,13 +337,12 @@ fn matches(pattern: &str, main: Option<&Path>) -> Result<Vec<PathBuf>, (String, 
     // The directory's own name may hold a `[`, and is no pattern.
     let directory = glob::Pattern::escape(&directory.to_string_lossy());
     let full = Path::new(&directory).join(pattern);
-    let options = MatchOptions {
-        // Leaves out an editor's temporary files.
-        require_literal_leading_dot: true,
-        ..MatchOptions::new()
-    };
-    let paths = glob::glob_with(&full.to_string_lossy(), options)
+    let paths = glob::glob(&full.to_string_lossy())
         .map_err(|error| (format!("not a pattern: {}", error.msg), None))?;
+    // An editor's temporary files, unless they are named. glob's own option for that panics at a
+    // name that is not UTF-8.
+    let is_meant = |path: &Path| hidden_names(path) <= hidden_names(&full);
+    let paths = paths.filter(|path| path.as_deref().map_or(true, is_meant));
     let mut files = Vec::new();
     for path in paths.take(INCLUDES_MAX + 1) {
         let path = path.map_err(|error| (format!("can't look there: {}", error.error()), None))?;
@@ -361,6 +359,15 @@ fn matches(pattern: &str, main: Option<&Path>) -> Result<Vec<PathBuf>, (String, 
         return Err(("there is no such file".to_owned(), None));
     }
     Ok(files)
+}
+
+/// How many names in a path begin with a dot.
+fn hidden_names(path: &Path) -> usize {
+    let is_hidden = |part: &Component<'_>| match part {
+        Component::Normal(name) => name.as_encoded_bytes().starts_with(b"."),
+        _ => false,
+    };
+    path.components().filter(is_hidden).count()
 }
 
 fn at(document: &Arc<Document>, span: std::ops::Range<usize>) -> Spot {

@@ -1,6 +1,8 @@
 //! Files, includes, defaults.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -182,6 +184,12 @@ fn includes_are_read_in_order() {
     write(&directory, "conf.d/b.toml", service("b", 4));
     write(&directory, "conf.d/a.toml", service("a", 3));
     write(&directory, "conf.d/.hidden.toml", "wrong");
+    // What can't be named in a config is not meant by one.
+    let latin1 = directory
+        .path()
+        .join("conf.d")
+        .join(OsStr::from_bytes(b"\xff.toml"));
+    fs::write(latin1, "wrong").unwrap();
     let loaded = load_in(&directory).unwrap();
     let names: Vec<&str> = loaded
         .config
