@@ -13,6 +13,9 @@ use crate::import::draft::Draft;
 /// The most addresses that one factorised address may stand for: its last part has 256 at most.
 const FACTORS_MAX: usize = 256;
 
+/// The bits before the IPv4 address in `::ffff:10.0.0.1`; RFC 4291, 2.5.5.2.
+const MAPPED_BITS: u8 = 96;
+
 /// Everyone; as an `allow` can't be empty and mean nobody, nobody is this as a `deny`.
 pub(super) const EVERYONE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
@@ -23,14 +26,28 @@ pub(super) fn networks(word: &str) -> Option<Vec<IpNet>> {
         return Some(loopback.map(|ip: IpAddr| IpNet::from(ip)).to_vec());
     }
     if let Ok(network) = word.parse::<IpNet>() {
-        return Some(vec![network.trunc()]);
+        return Some(vec![unmapped(network.trunc())]);
     }
     match word.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => return Some(vec![wildcard(ip)]),
-        Ok(ip) => return Some(vec![ip.into()]),
+        Ok(ip) => return Some(vec![unmapped(ip.into())]),
         Err(_) => {}
     }
     factorised(word)
+}
+
+/// `::ffff:10.0.0.0/104` are IPv4 peers of xinetd's one socket for both. replyd has two, and its
+/// IPv4 peers have IPv4 addresses.
+fn unmapped(network: IpNet) -> IpNet {
+    let ipv4 = match network {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped(),
+        IpNet::V4(_) => None,
+    };
+    let bits = network.prefix_len().checked_sub(MAPPED_BITS);
+    match (ipv4, bits) {
+        (Some(ip), Some(bits)) => Ipv4Net::new_assert(ip, bits).into(),
+        _ => network,
+    }
 }
 
 /// `128.138.12.0` is a network: zeros at the end match everything.
@@ -46,11 +63,11 @@ fn factorised(word: &str) -> Option<Vec<IpNet>> {
     let parts: Vec<u8> = (prefix.strip_suffix('.')?.split('.'))
         .map(|part| part.parse().ok())
         .collect::<Option<_>>()?;
-    if parts.len() > 3 {
+    if parts.len() > 3 || factors.split(',').count() > FACTORS_MAX {
         return None;
     }
     let bits = [16, 24, 32][parts.len() - 1];
-    let factors = factors.split(',').take(FACTORS_MAX).map(|factor| {
+    let factors = factors.split(',').map(|factor| {
         let mut octets = [0; 4];
         octets[..parts.len()].copy_from_slice(&parts);
         octets[parts.len()] = factor.trim().parse().ok()?;

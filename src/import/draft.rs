@@ -8,6 +8,9 @@ use toml::Value;
 /// out whole, and commented out.
 const RUNS_COMMANDS: bool = false;
 
+/// Why a limit of no connections at all isn't carried over.
+pub(super) const NOBODY_AT_ONCE: &str = "nobody, and in replyd 0 is no limit";
+
 /// A key of `server.toml`, and what it stands for.
 #[derive(Debug)]
 pub(super) struct Setting {

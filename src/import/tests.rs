@@ -36,6 +36,16 @@ fn daytime(defaults: &str, attributes: &str) -> String {
     imported(&folder.path().join("xinetd.conf")).toml
 }
 
+/// The output for a socket unit with these lines.
+fn unit(lines: &str) -> String {
+    let folder = folder();
+    let socket = format!("[Socket]\nListenStream=8001\nAccept=yes\n{lines}\n");
+    write(&folder, "test.socket", &socket);
+    let service = "[Service]\nExecStart=/bin/date\nStandardInput=socket\n";
+    write(&folder, "test@.service", service);
+    imported(&folder.path().join("test.socket")).toml
+}
+
 #[track_caller]
 fn says(toml: &str, line: &str) {
     assert!(
@@ -55,6 +65,10 @@ fn addresses_are_read_as_xinetd_does() {
         ("2001:db8::/46", "2001:db8::/46"),
         ("2001:db8::1", "2001:db8::1/128"),
         ("10.5.{6}", "10.5.6.0/24"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::/95", "::/95"),
     ] {
         let toml = daytime("", &format!("only_from = {word}"));
         says(&toml, &format!("allow = [\"{network}\"]"));
@@ -124,6 +138,45 @@ fn defaults_are_added_to_and_left_as_in_xinetd() {
         &daytime("enabled = echo", ""),
         "# Disabled: enabled = echo (defaults), and not this",
     );
+}
+
+#[test]
+fn what_is_taken_off_in_defaults_lets_nobody_in() {
+    let defaults = "only_from = 10.0.0.0/8\nonly_from -= 10.1.0.0/16";
+    let toml = daytime(defaults, "");
+    says(&toml, "allow = [\"10.0.0.0/8\"]");
+    says(&toml, "deny = [\"10.1.0.0/16\"]");
+}
+
+#[test]
+fn a_list_that_is_too_long_is_not_cut() {
+    let factors = ["1"; 256].join(",");
+    let toml = daytime("", &format!("no_access = 10.0.{{{factors},2}}"));
+    says(&toml, "#[[service]]");
+}
+
+#[test]
+fn an_ipv4_address_is_for_ipv4_alone() {
+    says(&daytime("", "bind = 0.0.0.0"), "listen = [\"0.0.0.0:13\"]");
+    let both = "listen = [\"0.0.0.0:13\", \"[::]:13\"]";
+    says(&daytime("", "bind = ::"), both);
+    says(&daytime("", ""), both);
+}
+
+#[test]
+fn a_limit_of_nobody_is_not_no_limit() {
+    says(&daytime("", "instances = 0"), "#[[service]]");
+    says(&unit("MaxConnections=0"), "# Commented out until you have");
+}
+
+#[test]
+fn lines_of_a_unit_are_those_that_systemd_reads() {
+    let toml = unit("IPAddressAllow=192.0.2.1 \\\\\nIPAddressDeny=any");
+    says(&toml, "#allow = [\"192.0.2.1/32\"]");
+    let closed = "IPAddressAllow=192.0.2.1\nIPAddressDeny=any";
+    let toml = unit(&format!("{closed}\n[Service]\nIPAddressAllow=any"));
+    says(&toml, "#allow = [\"192.0.2.1/32\"]");
+    says(&toml, "#   IPAddressAllow=any: no line of a unit");
 }
 
 #[test]

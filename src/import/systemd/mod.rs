@@ -265,6 +265,9 @@ fn options(draft: &mut Draft, attributes: &mut Attributes) {
     ] {
         if let Some(attribute) = attributes.take_last(name, draft) {
             match attribute.value.parse::<u32>() {
+                Ok(0) if name == "MaxConnections" => {
+                    draft.hold(&attribute.said, draft::NOBODY_AT_ONCE);
+                }
                 Ok(number) => draft.set(key, i64::from(number), &attribute.said),
                 Err(_) => draft.remark(&attribute.said, "no number"),
             }

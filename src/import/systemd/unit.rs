@@ -19,7 +19,7 @@ pub(super) struct Unit {
     /// All of it, in order.
     pub(super) said: Vec<String>,
 
-    /// Lines that are none.
+    /// Lines that are none, or in a section that a unit of this kind doesn't have.
     pub(super) strays: Vec<String>,
 }
 
@@ -43,10 +43,15 @@ pub(super) fn read(reader: &mut Reader, path: &Path) -> Result<Option<Unit>, Imp
             }
         }
     }
-    Ok(Some(parse(&text)))
+    let is_socket = path.extension().is_some_and(|kind| kind == "socket");
+    Ok(Some(parse(
+        &text,
+        if is_socket { "Socket" } else { "Service" },
+    )))
 }
 
-fn parse(text: &str) -> Unit {
+/// Reads a unit whose own section is `main_section`.
+fn parse(text: &str, main_section: &str) -> Unit {
     let mut unit = Unit::default();
     let (mut general, mut main) = (Vec::new(), Vec::new());
     let mut section = String::new();
@@ -70,8 +75,9 @@ fn parse(text: &str) -> Unit {
         };
         unit.said.push(attribute.said.clone());
         match section.as_str() {
-            "Socket" | "Service" => main.push(attribute),
-            _ => general.push(attribute),
+            own if own == main_section => main.push(attribute),
+            "Unit" | "Install" => general.push(attribute),
+            _ => unit.strays.push(attribute.said),
         }
     }
     unit.general = Attributes::new(general);
@@ -89,9 +95,11 @@ fn joined(text: &str) -> Vec<String> {
         if line.starts_with(['#', ';']) || (line.is_empty() && open.is_none()) {
             continue;
         }
+        // An even number of them are escaped ones.
+        let backslashes = line.len() - line.trim_end_matches('\\').len();
         let (part, goes_on) = match line.strip_suffix('\\') {
-            Some(part) => (part.trim_end(), true),
-            None => (line, false),
+            Some(part) if backslashes % 2 == 1 => (part.trim_end(), true),
+            _ => (line, false),
         };
         let whole = match open.take() {
             Some(before) => format!("{before} {part}"),

@@ -82,7 +82,11 @@ pub(super) fn carry(
     }
     let v4: IpAddr = Ipv4Addr::UNSPECIFIED.into();
     let v6: IpAddr = Ipv6Addr::UNSPECIFIED.into();
-    let mut addrs = vec![v4];
+    let mut addrs = if flags.has("IPV4") {
+        vec![v4]
+    } else {
+        vec![v4, v6]
+    };
     // Synonyms.
     for key in ["bind", "interface"] {
         if let Some(attribute) = attributes.take_last(key, draft) {
@@ -94,7 +98,7 @@ pub(super) fn carry(
             from.push(attribute.said);
         }
     }
-    if addrs.iter().all(IpAddr::is_unspecified) && !flags.has("IPV4") {
+    if addrs == [v6] && !flags.has("IPV4") {
         addrs = vec![v4, v6];
     }
     let addrs = addrs

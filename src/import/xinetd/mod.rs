@@ -9,7 +9,7 @@ mod listen;
 
 use crate::import::access;
 use crate::import::attribute::{Attribute, Attributes, Operator};
-use crate::import::draft::Draft;
+use crate::import::draft::{self, Draft};
 use crate::import::internal::{self, Of};
 use crate::import::ports::Ports;
 use crate::import::xinetd::listen::Flags;
@@ -121,7 +121,10 @@ impl Defaults {
             })
             .map(|default| Attribute {
                 // In `defaults`, `=` means `+=`.
-                operator: Operator::Add,
+                operator: match default.operator {
+                    Operator::Remove => Operator::Remove,
+                    Operator::Set | Operator::Add => Operator::Add,
+                },
                 said: format!("{} (defaults)", default.said),
                 ..default.clone()
             });
@@ -245,6 +248,7 @@ fn identity(draft: &mut Draft, attributes: &mut Attributes, defaults: &Defaults)
 fn limits(draft: &mut Draft, attributes: &mut Attributes) {
     if let Some(instances) = attributes.take_last("instances", draft) {
         match instances.value.parse::<u32>() {
+            Ok(0) => draft.hold(&instances.said, draft::NOBODY_AT_ONCE),
             Ok(number) => draft.set("max_connections", i64::from(number), &instances.said),
             Err(_) if instances.value.eq_ignore_ascii_case("UNLIMITED") => {
                 draft.moot(&instances.said);
