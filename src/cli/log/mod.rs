@@ -7,6 +7,7 @@ mod access;
 mod human;
 mod journald;
 mod json;
+mod page;
 mod panics;
 mod record;
 mod subscriber;
@@ -27,6 +28,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::cli::log::access::Access;
 use crate::cli::log::journald::Journal;
+use crate::cli::log::page::Waiting;
 use crate::cli::log::subscriber::{Events, Threshold};
 use crate::cli::log::writer::{Form, Message, RECORDS_MAX, Writer};
 
@@ -69,7 +71,7 @@ impl Log {
             access_lines,
             Arc::clone(&is_over),
             form(config.format)?,
-            io::stderr(),
+            Waiting(io::stderr()),
             metrics.dropped.clone(),
         );
         let (ended_tx, ended) = crossbeam_channel::bounded(0);

@@ -12,6 +12,7 @@ use prometheus::IntCounter;
 use tracing::Level;
 
 use super::journald::Journal;
+use super::page::Page;
 use super::record::{Record, Value};
 use super::{access, human, json};
 
@@ -48,16 +49,11 @@ pub(super) struct Writer<W> {
     access: access::Lines,
     is_over: Arc<AtomicBool>,
     form: Form,
-    stderr: W,
-
-    /// What goes to stderr next, in whole lines, and how many.
-    page: String,
-    page_lines: u64,
+    page: Page<W>,
     dropped: IntCounter,
 
-    /// How many dropped lines the log has told of, and will have, once the page is written.
+    /// How many dropped lines the log has told of.
     told: u64,
-    telling: u64,
 }
 
 impl<W: Write> Writer<W> {
@@ -74,29 +70,25 @@ impl<W: Write> Writer<W> {
             access,
             is_over,
             form,
-            stderr,
-            page: String::new(),
-            page_lines: 0,
+            page: Page::new(stderr),
             dropped,
             told: 0,
-            telling: 0,
         }
     }
 
     /// Runs until `is_over`; what was said before that is written.
     pub(super) fn run(mut self) {
-        let mut is_woken = false;
         loop {
-            let message = if is_woken {
-                // What it was woken for may have come after it was looked at.
+            // Before the queue: who wakes this thread sets it first, and what was said before that
+            // is in there.
+            let is_over = self.is_over.load(Ordering::Acquire);
+            let message = if is_over {
                 self.records.try_recv().ok()
             } else if self.access.is_on() {
                 self.records.recv_timeout(access::INTERVAL).ok()
             } else {
                 self.records.recv().ok()
             };
-            is_woken = false;
-            let is_over = self.is_over.load(Ordering::Acquire);
             for _ in 0..self.access.waiting() {
                 if let Some(record) = self.access.next() {
                     self.write(&record.into());
@@ -110,11 +102,10 @@ impl<W: Write> Writer<W> {
                 let Ok(message) = self.records.try_recv() else {
                     break;
                 };
-                is_woken |= matches!(message, Message::Wake);
                 self.take(message);
             }
-            self.tell_dropped();
             self.flush();
+            self.tell_dropped();
             if is_over {
                 return;
             }
@@ -130,40 +121,36 @@ impl<W: Write> Writer<W> {
 
     fn write(&mut self, record: &Record) {
         match &mut self.form {
-            Form::Human { has_colors } => human::write(record, *has_colors, &mut self.page),
-            Form::Json => json::write(record, &mut self.page),
+            Form::Human { has_colors } => human::write(record, *has_colors, self.page.lines()),
+            Form::Json => json::write(record, self.page.lines()),
             Form::Journald(journal) => match journal.send(record) {
                 Ok(()) => return,
-                Err(_) => human::write(record, false, &mut self.page),
+                Err(_) => human::write(record, false, self.page.lines()),
             },
         }
-        self.page_lines += 1;
-        if self.page.len() >= PAGE_BYTES {
+        if self.page.lines().len() >= PAGE_BYTES {
             self.flush();
         }
     }
 
-    /// Says how many lines are missing, as soon as something can be said again.
+    /// Says how many lines are missing, as soon as something can be said again. What says so is no
+    /// such line itself.
     fn tell_dropped(&mut self) {
         let dropped = self.dropped.get();
-        if dropped > self.told {
-            let lines = Value::Unsigned(dropped - self.told);
-            self.telling = dropped;
-            let message = "lines of the log were dropped";
-            self.write(&Record::new(Level::WARN, module_path!(), message).with("lines", lines));
+        if dropped == self.told {
+            return;
+        }
+        let lines = Value::Unsigned(dropped - self.told);
+        let message = "lines of the log were dropped";
+        self.write(&Record::new(Level::WARN, module_path!(), message).with("lines", lines));
+        if self.page.flush() == 0 {
+            self.told = dropped;
         }
     }
 
     /// A stderr that can't be written loses what was for it: that is counted, and changes nothing.
     fn flush(&mut self) {
-        if self.stderr.write_all(self.page.as_bytes()).is_ok() {
-            self.told = self.telling;
-        } else {
-            self.dropped.inc_by(self.page_lines);
-            self.telling = self.told;
-        }
-        self.page.clear();
-        self.page_lines = 0;
+        self.dropped.inc_by(self.page.flush());
     }
 }
 
@@ -247,7 +234,8 @@ mod tests {
         }
     }
 
-    /// Else the process would wait for a second before it ends.
+    /// Else the process would wait for a second before it ends. A queue that is full takes no
+    /// message that it is over.
     #[test]
     fn an_end_that_comes_while_lines_are_written_is_not_missed() {
         let (records, records_rx) = crossbeam_channel::bounded(RECORDS_MAX);
@@ -258,7 +246,6 @@ mod tests {
         let stderr = Last(Arc::clone(&over));
         let writer = Writer::new(records_rx, access, over, form, stderr, dropped);
         say(&records, "the end");
-        records.send(Message::Wake).expect("there is room");
         let (ended_tx, ended) = crossbeam_channel::bounded(1);
         std::thread::spawn(move || {
             writer.run();
@@ -275,7 +262,6 @@ mod tests {
         dropped.inc_by(3);
         say(&records, "one");
         writer.tell_dropped();
-        writer.flush();
         writer.run();
         let told = " WARN lines of the log were dropped lines=3";
         assert_eq!(stderr.lines(), [told, " INFO one"]);
@@ -289,17 +275,16 @@ mod tests {
         writer.write(&Record::new(Level::INFO, "test", "lost"));
         writer.flush();
         assert_eq!(dropped.get(), 1);
-        // What tells of it is lost as well, and so is one more.
+        // What tells of it is lost as well, but is no line of anybody's.
         writer.tell_dropped();
-        writer.flush();
-        assert_eq!(dropped.get(), 2);
+        assert_eq!(dropped.get(), 1);
         stderr.is_broken.store(false, Ordering::Relaxed);
         writer.write(&Record::new(Level::INFO, "test", "kept"));
-        writer.tell_dropped();
         writer.flush();
-        let told = " WARN lines of the log were dropped lines=2";
+        writer.tell_dropped();
+        let told = " WARN lines of the log were dropped lines=1";
         assert_eq!(stderr.lines(), [" INFO kept", told]);
-        assert_eq!(dropped.get(), 2);
+        assert_eq!(dropped.get(), 1);
     }
 
     #[test]
@@ -322,7 +307,7 @@ mod tests {
         // Not a byte more than a page and a line is ever held.
         for _ in 0..2 * PAGE_BYTES / 1000 {
             writer.write(&record);
-            assert!(writer.page.len() < PAGE_BYTES);
+            assert!(writer.page.lines().len() < PAGE_BYTES);
         }
         assert!(stderr.written.lock().expect("not poisoned").len() >= PAGE_BYTES);
     }
