@@ -227,9 +227,7 @@ impl Server {
                 recv(self.admin.engine.ended()) -> ended => return End::Failed(died(ended)),
                 recv(self.reloads.requests()) -> request => self.reloads.ask(request.unwrap_or(None)),
                 recv(self.reloads.read()) -> read => {
-                    if let Ok(read) = read {
-                        self.finish_reload(read);
-                    }
+                    self.finish_reload(read);
                     gone = crossbeam_channel::after(self.look_after_gone());
                 }
                 recv(self.reloads.look()) -> _ => self.look_at_retiring(),

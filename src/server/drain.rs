@@ -24,7 +24,7 @@ const SLACK: Duration = Duration::from_secs(5);
 impl Server {
     pub(super) fn drain(mut self) -> End {
         self.is_ready.store(false, Relaxed);
-        self.reloads.end();
+        let retiring = self.reloads.end();
         let drain_delay = self.config.server.drain_delay;
         let grace_period = self.config.server.grace_period;
         self.notifier.stopping("draining");
@@ -45,13 +45,12 @@ impl Server {
             "draining"
         );
         self.main.engine.stop_newcomers();
-        let ours_alone = self.main.roster.ours_alone();
-        if !ours_alone.is_empty()
-            && let Some(end) = self.ended_within(ON_THE_WAY)
-        {
+        let is_closing = retiring.is_some() || !self.main.roster.ours_alone().is_empty();
+        if is_closing && let Some(end) = self.ended_within(ON_THE_WAY) {
             return end;
         }
-        let deferring = self.main.roster.deferring();
+        let mut deferring = self.main.roster.deferring();
+        deferring.extend(retiring.into_iter().flatten());
         while began.elapsed() < HALF_OPEN_MAX && half_open::any(&deferring) {
             if let Some(end) = self.ended_within(ON_THE_WAY) {
                 return end;

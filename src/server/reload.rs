@@ -4,11 +4,12 @@
 //! asked for while that goes on is one more reload after it, however often it is asked.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvError, Sender, TryRecvError};
 
 use crate::admin::Reloaded;
 use crate::config::fault::Faults;
@@ -122,10 +123,14 @@ impl Reloads {
         }
     }
 
-    /// There will be no more: whoever waits is told so.
-    pub(super) fn end(&mut self) {
+    /// There will be no more: whoever waits is told so, and whoever asks from now on. What the last
+    /// one has dropped and is not closed yet is for the drain: where the kernel holds connections
+    /// back there.
+    pub(super) fn end(&mut self) -> Option<Vec<SocketAddr>> {
         self.asked.clear();
         self.reading = None;
+        self.requests = crossbeam_channel::never();
+        self.retiring.take().map(|retiring| retiring.deferring)
     }
 
     pub(super) fn ask(&mut self, request: Request) {
@@ -155,13 +160,18 @@ impl Server {
     }
 
     /// Takes the configuration that was read, or refuses it, and tells everyone.
-    pub(super) fn finish_reload(&mut self, read: Result<Read, Faults>) {
+    /// Disconnected: the thread that was to read it has panicked.
+    pub(super) fn finish_reload(&mut self, read: Result<Result<Read, Faults>, RecvError>) {
         let Some(Reading { asked, .. }) = self.reloads.reading.take() else {
             return;
         };
         let taken = match read {
-            Ok(read) => self.take(read),
-            Err(faults) => Err(StartError::Config(faults)),
+            Ok(Ok(read)) => self.take(read),
+            Ok(Err(faults)) => Err(StartError::Config(faults)),
+            Err(RecvError) => Err(StartError::System {
+                what: "read the configuration",
+                error: io::Error::other("its thread panicked, which only a bug can do"),
+            }),
         };
         match taken {
             Ok(lines) => self.taken(&lines, asked),
@@ -188,8 +198,9 @@ impl Server {
             return;
         }
         let elapsed = retiring.since.elapsed();
-        let is_over = elapsed >= HALF_OPEN_MAX || !half_open::any(&retiring.deferring);
-        if elapsed >= ON_THE_WAY && is_over {
+        if elapsed >= HALF_OPEN_MAX
+            || (elapsed >= ON_THE_WAY && !half_open::any(&retiring.deferring))
+        {
             retiring.closed = Some(self.main.engine.close_retired());
         }
     }

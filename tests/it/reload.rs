@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use replyd::admin::Reloaded;
+use replyd::server::{Server, Surroundings};
 
 use crate::client::{connect, read_all};
 use crate::harness::{TestServer, service, wait_until};
+
+const POST: &[u8] = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
 
 /// A port that is free, and as good as taken: nobody else asks the kernel for this one now.
 fn free_addr() -> SocketAddr {
@@ -238,8 +241,7 @@ fn the_admin_listener_reloads_where_that_is_allowed() {
     let admin = |allowed: bool| format!("[admin]\nlisten = \"127.0.0.1:0\"\nreload = {allowed}\n");
     let toml = |allowed, reply| format!("{}{}", admin(allowed), text("hello", addr, reply));
     let server = TestServer::start(&toml(false, "old"));
-    let post = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
-    let ask = || String::from_utf8(server.exchange("admin", post)).expect("text");
+    let ask = || String::from_utf8(server.exchange("admin", POST)).expect("text");
     assert!(ask().starts_with("HTTP/1.1 403 "));
     taken(server.reload(&toml(true, "old")));
     assert!(ask().ends_with("\r\n\r\nnothing has changed\n"));
@@ -252,6 +254,56 @@ fn the_admin_listener_reloads_where_that_is_allowed() {
     let answer = ask();
     assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
     says(addr, "new");
+}
+
+#[test]
+fn a_reading_that_panics_is_a_refusal() {
+    let addr = free_addr();
+    let toml = format!(
+        "{}[admin]\nlisten = \"127.0.0.1:0\"\n",
+        text("hello", addr, "good")
+    );
+    let loaded = replyd::config::load::parse(&toml, "test.toml").expect("a good one");
+    let surroundings = Surroundings::new(Arc::new(|| panic!("of a test")));
+    let reloader = surroundings.reloader();
+    let server = Server::start(&loaded, surroundings).expect("started");
+    let (stop_tx, stop) = crossbeam_channel::bounded(1);
+    let running = thread::spawn(move || server.run(&stop));
+    for _ in 0..2 {
+        let page = refused(reloader.reload());
+        assert!(page.contains("panicked"), "{page}");
+    }
+    says(addr, "good");
+    stop_tx.send(()).expect("it runs");
+    running.join().expect("it ends");
+}
+
+#[test]
+fn who_asks_for_a_reload_during_a_stop_is_told() {
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\nreload = true\n";
+    let mut server = TestServer::start(&format!("{}{admin}", echo("hello", free_addr(), "")));
+    let mut open = server.connect("hello");
+    open.write_all(b"half a li").expect("sent");
+    server.wait_for_received("hello", 9);
+    server.begin_stop();
+    let answer = server.exchange("admin", POST);
+    assert!(answer.starts_with(b"HTTP/1.1 503 "), "{answer:?}");
+    open.write_all(b"ne\n").expect("sent");
+    assert_eq!(read_all(&mut open), b"half a line");
+    server.end();
+}
+
+/// The kernel holds back who has not spoken yet: nobody knows of them but its table.
+#[test]
+fn a_stop_right_after_a_reload_loses_nobody_of_what_that_has_dropped() {
+    let addr = free_addr();
+    let mut server = TestServer::start(&echo("hello", addr, "defer_accept_seconds = 1"));
+    let mut before = connect(addr).expect("connected");
+    taken(server.reload(""));
+    server.begin_stop();
+    before.write_all(b"hi\n").expect("sent");
+    assert_eq!(read_all(&mut before), b"hi");
+    assert_eq!(server.end().abandoned, 0);
 }
 
 /// P6, in the small: every exchange is answered by one configuration or the other.
