@@ -75,6 +75,11 @@ pub(super) struct Bound {
 }
 
 impl Bound {
+    /// Whether it is one itself, and not another that takes what comes here too.
+    fn has_listener(&self) -> bool {
+        self.keeper != Keeper::Covering
+    }
+
     /// Its address if the kernel holds connections back until they speak.
     pub(super) fn deferring(&self) -> Option<SocketAddr> {
         match self.addr {
@@ -156,6 +161,7 @@ impl Roster {
             let number = next.serve(draft, metrics);
             next.listen(number, &mut before);
         }
+        next.uncover();
         next.retire(before);
         next
     }
@@ -305,7 +311,14 @@ impl Next {
         let table = &self.roster.services[number].table;
         let options = build::listener_options(table);
         for wanted in table.listen.iter().map(build::listen_addr) {
-            let Some(found) = before.iter().position(|bound| bound.wanted == wanted) else {
+            let is_wanted = |bound: &Bound| {
+                let is_same = bound.wanted == wanted;
+                is_same && (bound.service == number || !is_any_port(&wanted))
+            };
+            let is_there = |bound: &Bound| bound.has_listener() && bound.addr == wanted;
+            let found =
+                (before.iter().position(is_wanted)).or_else(|| before.iter().position(is_there));
+            let Some(found) = found else {
                 self.missing.push(Missing {
                     service: number,
                     service_name: table.name.clone(),
@@ -315,9 +328,7 @@ impl Next {
                 continue;
             };
             let mut bound = before.remove(found);
-            if (bound.service, bound.options) != (number, options)
-                && bound.keeper != Keeper::Covering
-            {
+            if (bound.service, bound.options) != (number, options) && bound.has_listener() {
                 self.change.kept.push(Kept {
                     addr: bound.addr.clone(),
                     service: number,
@@ -325,14 +336,38 @@ impl Next {
                 });
             }
             bound.service = number;
+            bound.wanted = wanted;
             bound.options = options;
             self.roster.listeners.push(bound);
         }
     }
 
+    /// What another listener took too is missing, if that one goes or serves somebody else.
+    fn uncover(&mut self) {
+        let listeners = std::mem::take(&mut self.roster.listeners);
+        let is_covered = |bound: &Bound| {
+            listeners.iter().any(|other| {
+                let is_it = other.has_listener() && other.addr == bound.addr;
+                is_it && other.service == bound.service
+            })
+        };
+        let (there, missing): (Vec<_>, Vec<_>) = listeners
+            .iter()
+            .cloned()
+            .partition(|bound| bound.has_listener() || is_covered(bound));
+        self.roster.listeners = there;
+        self.missing
+            .extend(missing.into_iter().map(|bound| Missing {
+                service: bound.service,
+                service_name: self.roster.services[bound.service].table.name.clone(),
+                addr: bound.wanted,
+                options: bound.options,
+            }));
+    }
+
     fn retire(&mut self, left: Vec<Bound>) {
         for bound in left {
-            if bound.keeper != Keeper::Covering {
+            if bound.has_listener() {
                 self.change.retired.push(Retired {
                     addr: bound.addr.clone(),
                     is_shared: bound.keeper == Keeper::Unit,
@@ -341,6 +376,11 @@ impl Next {
             self.dropped.push(bound);
         }
     }
+}
+
+/// Whether the kernel is to choose the port: then who wants the same is not the same.
+fn is_any_port(wanted: &ListenAddr) -> bool {
+    matches!(wanted, ListenAddr::Tcp(addr) if addr.port() == 0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::thread;
 
 use replyd::admin::Reloaded;
@@ -14,9 +14,11 @@ use crate::harness::{TestServer, service, wait_until};
 
 const POST: &[u8] = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
 
-/// A port that is free, and as good as taken: nobody else asks the kernel for this one now.
+/// An address that nobody has or will have: each call's is another one of loopback's.
 fn free_addr() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    static CALLS: AtomicU8 = AtomicU8::new(1);
+    let host = CALLS.fetch_add(1, Relaxed);
+    let listener = TcpListener::bind(([127, 0, 77, host], 0)).expect("bound");
     listener.local_addr().expect("bound")
 }
 

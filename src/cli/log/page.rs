@@ -44,7 +44,7 @@ impl<W: Write> Page<W> {
         };
         let written = &page[..page.len() - left.len()];
         self.is_cut |= written.last().is_some_and(|byte| *byte != b'\n');
-        let lost = left.iter().filter(|byte| **byte == b'\n').count();
+        let lost = memchr::memchr_iter(b'\n', left).count();
         self.lines.clear();
         lost as u64
     }

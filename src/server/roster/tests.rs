@@ -169,3 +169,55 @@ fn who_is_gone_is_forgotten_ten_minutes_after_its_last_connection() {
     );
     assert_eq!(summary(&third).0, [1]);
 }
+
+fn wants(name: &str, listen: &str) -> String {
+    format!("[[service]]\nname = \"{name}\"\nlisten = [{listen}]\nreply.text = \"x\"\n")
+}
+
+/// Where each listener of a roster is, by the number of its service.
+fn places(next: &Next) -> Vec<(usize, String)> {
+    let listeners = next.roster.listeners.iter();
+    let places = listeners.map(|bound| (bound.service, bound.addr.to_string()));
+    places.collect()
+}
+
+#[test]
+fn any_port_is_not_any_others() {
+    let metrics = metrics();
+    let toml = [service("a", 0, ""), service("b", 0, "")];
+    let mut first = next(&Roster::default(), &toml, &metrics);
+    for (bound, port) in first.roster.listeners.iter_mut().zip([7, 8]) {
+        bound.addr = ListenAddr::Tcp(([127, 0, 0, 1], port).into());
+    }
+    let second = next(&first.roster, &[service("b", 0, "")], &metrics);
+    assert_eq!(places(&second), [(1, addr(8))]);
+    assert_eq!(summary(&second).3, [addr(7)]);
+}
+
+/// As the warning at the start says one should.
+#[test]
+fn the_address_of_a_socket_unit_can_be_written_into_the_configuration() {
+    let metrics = metrics();
+    let mut first = next(&Roster::default(), &[service("a", 1, "")], &metrics);
+    first.roster.listeners[0].addr = ListenAddr::Tcp(([127, 0, 0, 1], 2).into());
+    first.roster.listeners[0].keeper = Keeper::Unit;
+    let second = next(&first.roster, &[service("a", 2, "")], &metrics);
+    assert_eq!(places(&second), [(0, addr(2))]);
+    assert_eq!(second.roster.listeners[0].keeper, Keeper::Unit);
+    assert!(second.dropped.is_empty());
+}
+
+#[test]
+fn what_was_covered_is_missing_when_its_listener_goes() {
+    let metrics = metrics();
+    let both = wants("a", "\"[::]:1\", \"0.0.0.0:1\"");
+    let mut first = next(&Roster::default(), std::slice::from_ref(&both), &metrics);
+    let wide = first.roster.listeners[0].addr.clone();
+    first.roster.listeners[1].addr = wide;
+    first.roster.listeners[1].keeper = Keeper::Covering;
+    let same = next(&first.roster, &[both], &metrics);
+    assert_eq!(same.roster.listeners[1].keeper, Keeper::Covering);
+    let second = next(&first.roster, &[wants("a", "\"0.0.0.0:1\"")], &metrics);
+    assert_eq!(places(&second), [(0, "0.0.0.0:1".to_owned())]);
+    assert_eq!(second.roster.listeners[0].keeper, Keeper::Nobody);
+}
