@@ -18,7 +18,7 @@ const POST: &[u8] = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\
 fn free_addr() -> SocketAddr {
     static CALLS: AtomicU8 = AtomicU8::new(1);
     let host = CALLS.fetch_add(1, Relaxed);
-    let listener = TcpListener::bind(([127, 0, 77, host], 0)).expect("bound");
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 77, host], 0))).expect("bound");
     listener.local_addr().expect("bound")
 }
 
