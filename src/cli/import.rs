@@ -1,10 +1,10 @@
 //! `replyd import`: `server.toml` from what xinetd, inetd and systemd's sockets were told.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{DRAINED, FAILED, USAGE, say};
+use crate::cli::{FAILED, USAGE, print, say};
 
 /// What is read if nothing is named, of which there may be any. systemd's units are read when they
 /// are named: there are many, and few are for replyd.
@@ -42,12 +42,9 @@ pub(super) fn import(paths: Vec<PathBuf>) -> u8 {
             return FAILED;
         }
     };
-    if let Err(error) = io::stdout().write_all(imported.toml.as_bytes()) {
-        say(&format!("error: stdout: {error}\n"));
-        return FAILED;
-    }
+    let code = print(&imported.toml);
     say(&imported.summary);
-    DRAINED
+    code
 }
 
 /// The text of `/etc/services`; a machine may well be without.

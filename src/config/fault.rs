@@ -9,6 +9,7 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Render
 use serde::Serialize;
 
 use crate::config::document::Spot;
+use crate::config::written::is_hidden;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -189,9 +190,9 @@ fn snippet<'a>(
         .annotations(context)
 }
 
-/// Takes the control characters out of a text that quotes the file: it goes to a terminal.
+/// Takes out what is hidden in a text that quotes the file: it goes to a terminal.
 fn clean(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let visible = |c: char| if is_hidden(c) { '\u{fffd}' } else { c };
     text.chars().map(visible).collect()
 }
 

@@ -91,14 +91,17 @@ fn write_inline(value: &Value, text: &mut String) -> fmt::Result {
     }
 }
 
-/// Whether a character could be taken for more than itself: it ends a line, moves the cursor of a
-/// terminal, or turns the direction of what follows (UAX #9). Whoever shows a text escapes it.
+/// Whether a character could be taken for more than itself, or for nothing: it ends a line, moves the
+/// cursor of a terminal, turns the direction of what follows (UAX #9), or has no width. Whoever
+/// shows a text escapes it.
 #[must_use]
 pub fn is_hidden(character: char) -> bool {
-    const DIRECTIONS: [char; 3] = ['\u{061c}', '\u{200e}', '\u{200f}'];
     character.is_control()
-        || DIRECTIONS.contains(&character)
-        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{feff}'
+                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        )
 }
 
 /// Escapes what TOML takes as it is and a terminal does not. In a value or a key, such characters

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use crate::config::written::escape;
+
 /// The most bytes of one file: configurations are kilobytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -43,7 +45,8 @@ impl ImportError {
 
 impl fmt::Display for ImportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.why)
+        let path = escape(&self.path.display().to_string());
+        write!(f, "{path}: {}", self.why)
     }
 }
 

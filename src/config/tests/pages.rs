@@ -206,8 +206,11 @@ fn syntax() {
 
 #[test]
 fn a_terminal_is_safe_from_what_a_file_says() {
-    let page = faults("\"a\\u001b[31m\" = 1\n").render(false);
-    assert!(!page.contains('\u{1b}'), "{page:?}");
+    let page = faults("\"a\\u001b[31m\\u202e\\u200b\" = 1\n").render(false);
+    assert!(
+        !page.contains(['\u{1b}', '\u{202e}', '\u{200b}']),
+        "{page:?}"
+    );
     assert!(faults("a = 1").render(true).contains("\u{1b}["));
 }
 
