@@ -43,14 +43,26 @@ pub(super) fn begin(listener: impl AsFd, is_ipv4: bool) -> io::Result<Deafness> 
     begin_by_hops(listener, is_ipv4)
 }
 
+/// Makes a listener hear again, however it was made deaf, or if it was not.
+pub(super) fn end(listener: impl AsFd, is_ipv4: bool) {
+    // ENOENT: there is none.
+    let _detached = socket2::SockRef::from(&listener).detach_filter();
+    // Allowed to everyone, so nothing is in the way of it.
+    let _heard = by_hops(is_ipv4).set(listener, HOPS_ANY);
+}
+
 fn begin_by_hops(listener: impl AsFd, is_ipv4: bool) -> io::Result<Deafness> {
-    let deafness = if is_ipv4 {
+    let deafness = by_hops(is_ipv4);
+    deafness.set(listener, HOPS_MAX)?;
+    Ok(deafness)
+}
+
+fn by_hops(is_ipv4: bool) -> Deafness {
+    if is_ipv4 {
         Deafness::Ttl
     } else {
         Deafness::HopLimit
-    };
-    deafness.set(listener, HOPS_MAX)?;
-    Ok(deafness)
+    }
 }
 
 impl Deafness {
@@ -95,13 +107,15 @@ mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::time::Duration;
 
+    const SOON: Duration = Duration::from_millis(50);
+
     #[track_caller]
     fn check(addr: &str, begin: impl FnOnce(&TcpListener) -> io::Result<Deafness>) {
         let listener = TcpListener::bind(addr).expect("bound");
         let addr: SocketAddr = listener.local_addr().expect("bound");
         let mut before = TcpStream::connect(addr).expect("connected");
         let deafness = begin(&listener).expect("allowed");
-        let newcomer = TcpStream::connect_timeout(&addr, Duration::from_millis(50));
+        let newcomer = TcpStream::connect_timeout(&addr, SOON);
         let error = newcomer.expect_err("nobody new is heard");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let (mut accepted, _) = listener.accept().expect("who was there is accepted");
@@ -111,6 +125,8 @@ mod tests {
         let mut heard = String::new();
         accepted.read_to_string(&mut heard).expect("heard");
         assert_eq!(heard, "hi");
+        end(&listener, addr.is_ipv4());
+        TcpStream::connect_timeout(&addr, SOON).expect("newcomers are heard again");
     }
 
     #[test]

@@ -112,8 +112,8 @@ impl Listener {
     /// Takes over a socket that listens on `addr` already, and sets all that can still be set: what
     /// has been set on it before doesn't count.
     ///
-    /// `is_ours` says whether a replyd has made it. Then the path of a unix socket is removed when
-    /// newcomers are stopped; another's path is never touched.
+    /// `is_ours` says whether a replyd has made it. Then it is not deaf anymore, and the path of a
+    /// unix socket is removed when newcomers are stopped; another's path is never touched.
     ///
     /// # Errors
     /// * an option is unknown to the kernel
@@ -130,6 +130,12 @@ impl Listener {
             ListenAddr::Unix(path) if is_ours => identity(path).ok(),
             ListenAddr::Tcp(_) | ListenAddr::Unix(_) => None,
         };
+        if let ListenAddr::Tcp(addr) = &addr
+            && is_ours
+        {
+            // It may have been retired, and its keeper not been told.
+            deafness::end(&fd, addr.is_ipv4());
+        }
         let listener = Self::new(fd, addr, made);
         listener.apply(options)?;
         Ok(listener)

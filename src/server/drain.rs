@@ -51,7 +51,8 @@ impl Server {
         }
         let mut deferring = self.main.roster.deferring();
         deferring.extend(retiring.into_iter().flatten());
-        while began.elapsed() < HALF_OPEN_MAX && half_open::any(&deferring) {
+        let half_open_max = HALF_OPEN_MAX.min(grace_period);
+        while began.elapsed() < half_open_max && half_open::any(&deferring) {
             if let Some(end) = self.ended_within(ON_THE_WAY) {
                 return end;
             }

@@ -187,3 +187,12 @@ fn errors_of_accept_are_told_apart() {
     );
     assert!(matches!(classify(Errno::BADF), Accepted::Broken(_)));
 }
+
+/// It was dropped by a reload, and we died before it was out of the store.
+#[test]
+fn an_adopted_socket_that_was_deaf_hears() {
+    let (mut bound, addr) = bind("127.0.0.1:0");
+    bound.stop_newcomers().expect("deaf");
+    let _adopted = adopt(&bound, true, &OPTIONS);
+    TcpStream::connect_timeout(&addr, Duration::from_millis(50)).expect("connected");
+}
