@@ -26,7 +26,7 @@ pub(super) fn carry(
         };
         let why = "replyd reads neither /etc/hosts.allow nor hosts.deny: what they keep out goes \
                    into `allow` and `deny`";
-        draft.remark(&program, why);
+        draft.hold(&program, why);
         program = if wrapped.starts_with('/') {
             wrapped.to_owned()
         } else {
