@@ -2,6 +2,7 @@
 
 use replyd::config::document::{Position, Spot};
 use replyd::config::fault::{Fault, Faults, Severity};
+use replyd::config::load::Loaded;
 use replyd::server;
 use serde::Serialize;
 
@@ -40,11 +41,12 @@ pub(super) fn check(arguments: &Check) -> u8 {
 }
 
 fn faults(arguments: &Check) -> Result<(), Faults> {
-    let loaded = source::load(arguments.file.as_deref())?;
-    let errors = server::check(&loaded).err();
-    let errors = errors.iter().flat_map(Faults::as_slice);
-    let warnings = server::warnings(&loaded, arguments.offline);
-    Faults::none(errors.cloned().chain(warnings).collect())
+    let check = |loaded: &Loaded| {
+        let errors = server::check(loaded).map_or_else(Faults::into_vec, |()| Vec::new());
+        let warnings = server::warnings(loaded, arguments.offline);
+        Faults::none(errors.into_iter().chain(warnings).collect())
+    };
+    source::load_and(arguments.file.as_deref(), check).map(|_| ())
 }
 
 /// What `--format json` prints. Fields are added, but none goes or changes its meaning.

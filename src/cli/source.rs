@@ -6,21 +6,30 @@ use std::path::Path;
 
 use replyd::config::fault::{Fault, Faults};
 use replyd::config::load::{self, Loaded};
+use replyd::server;
 
 /// Where a configuration is looked for, in this order.
 pub(super) const PATHS: [&str; 2] = ["server.toml", "/etc/replyd/server.toml"];
 
-/// Reads the configuration that was named, or the first that exists.
+/// Reads the configuration that was named, or the first that exists, and checks all of it that can
+/// be checked without starting.
 pub(super) fn load(file: Option<&Path>) -> Result<Loaded, Faults> {
-    match choose(file) {
-        None => Ok(load::built_in()),
-        Some(path) => {
-            if file.is_none() {
-                refuse_planted(path)?;
-            }
-            load::load(path)
-        }
+    load_and(file, server::check)
+}
+
+/// The same with another check.
+pub(super) fn load_and(
+    file: Option<&Path>,
+    check: impl FnOnce(&Loaded) -> Result<(), Faults>,
+) -> Result<Loaded, Faults> {
+    let Some(path) = choose(file) else {
+        let loaded = load::built_in();
+        return check(&loaded).map(|()| loaded);
+    };
+    if file.is_none() {
+        refuse_planted(path)?;
     }
+    load::load_and(path, check)
 }
 
 /// Which file is taken; `None`: the built-in one.

@@ -234,6 +234,12 @@ impl Faults {
 
     /// All of them.
     #[must_use]
+    pub fn into_vec(self) -> Vec<Fault> {
+        self.0
+    }
+
+    /// All of them.
+    #[must_use]
     pub fn as_slice(&self) -> &[Fault] {
         &self.0
     }

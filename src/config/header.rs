@@ -125,7 +125,7 @@ where
 /// An HTTP status that can end an exchange: 1xx are interim and followed by another.
 pub(super) type Status = Whole<200, 599>;
 
-/// Reads a [`Status`].
+/// Reads a `Status`.
 ///
 /// # Errors
 /// * Anything but a whole number from 200 to 599.

@@ -4,8 +4,6 @@
 //! one key are asked of what could be read. All faults are told at once.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,10 +14,8 @@ use toml::de::{DeTable, DeValue};
 use crate::config::check::{self, Wrong};
 use crate::config::document::{Document, Node, Place, Sources, Spot};
 use crate::config::fault::{Fault, Faults};
+use crate::config::file;
 use crate::config::{Config, syntax, table};
-
-/// The most bytes of one file.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The most files that includes may lead to.
 const INCLUDES_MAX: usize = 1000;
@@ -72,19 +68,26 @@ impl Loaded {
 /// Reads a config file, and those it includes.
 ///
 /// # Errors
-/// * A file can't be read, is no UTF-8, or has more than 1 MiB; the main one is empty.
+/// * A file can't be read, is no UTF-8, is empty, or has more than 1 MiB.
 /// * Anything in it is wrong.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
+    load_and(path, |_| Ok(()))
+}
+
+/// The same, and asks `check` too, of what could be read: so that a fault of a higher layer is told
+/// together with those that are found here. What could not be read is at its default.
+///
+/// # Errors
+/// * As [`load`], and what `check` finds.
+pub fn load_and(
+    path: &Path,
+    check: impl FnOnce(&Loaded) -> Result<(), Faults>,
+) -> Result<Loaded, Faults> {
     let name = path.display().to_string();
-    let text = read_file(path, &name).map_err(|fault| Faults::from(*fault))?;
-    if text.trim().is_empty() {
-        // Without a service is a config too, but a disk that was full leaves this.
-        let help = "replyd without services is a file with a comment in it, at the least";
-        return Err(Fault::of(name, "this file is empty").help(help).into());
-    }
+    let text = file::read(path, &name).map_err(|fault| Faults::from(*fault))?;
     let mut draft = Draft::default();
     draft.main(&name, &text.into(), Some(path));
-    draft.finish(Some(path.to_owned()))
+    draft.finish(Some(path.to_owned()), check)
 }
 
 /// Reads a config that is in no file, called `name` in errors.
@@ -93,11 +96,11 @@ pub fn load(path: &Path) -> Result<Loaded, Faults> {
 /// * Anything in it is wrong. There is no place that an `include` could be relative to.
 pub fn parse(text: &str, name: &str) -> Result<Loaded, Faults> {
     let mut draft = Draft::default();
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(too_long(name).into());
+    if text.len() as u64 > file::BYTES_MAX {
+        return Err(file::too_long(name).into());
     }
     draft.main(name, &text.into(), None);
-    draft.finish(None)
+    draft.finish(None, |_| Ok(()))
 }
 
 /// The shipped `server.toml`: every key at its default, with a comment.
@@ -110,37 +113,6 @@ pub const SHIPPED: &str = include_str!("../../server.toml");
 #[must_use]
 pub fn built_in() -> Loaded {
     parse(SHIPPED, "the built-in server.toml").expect("invariant: the shipped server.toml is valid")
-}
-
-fn read_file(path: &Path, name: &str) -> Result<String, Box<Fault>> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| {
-        let mut bounded = file.take(FILE_BYTES_MAX + 1);
-        bounded.read_to_end(&mut bytes)
-    });
-    if let Err(error) = read {
-        let message = match error.kind() {
-            io::ErrorKind::IsADirectory => "this is a directory, not a file".to_owned(),
-            io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            io::ErrorKind::PermissionDenied => "no permission to read this file".to_owned(),
-            _ => format!("can't read this file: {error}"),
-        };
-        return Err(Box::new(Fault::of(name, message)));
-    }
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Box::new(too_long(name)));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.split(|b| *b == b'\n').count();
-        let help = "a config file is UTF-8 text; was this one saved as Latin-1?";
-        Box::new(Fault::of(name, format!("not UTF-8: a wrong byte in line {line}")).help(help))
-    })
-}
-
-fn too_long(name: &str) -> Fault {
-    let message = format!("more than {FILE_BYTES_MAX} bytes (1 MiB)");
-    Fault::of(name, message).help("put services into files of their own, and `include` them")
 }
 
 /// What has been read so far.
@@ -182,7 +154,7 @@ impl Draft {
 
     fn included(&mut self, path: &Path) {
         let name = path.display().to_string();
-        let text: Arc<str> = match read_file(path, &name) {
+        let text: Arc<str> = match file::read(path, &name) {
             Ok(text) => text.into(),
             Err(fault) => return self.faults.push(*fault),
         };
@@ -315,15 +287,25 @@ impl Draft {
         }
     }
 
-    fn finish(mut self, path: Option<PathBuf>) -> Result<Loaded, Faults> {
+    fn finish(
+        mut self,
+        path: Option<PathBuf>,
+        check: impl FnOnce(&Loaded) -> Result<(), Faults>,
+    ) -> Result<Loaded, Faults> {
         check::check(&self.config, &self.sources, &self.wrong, &mut self.faults);
-        Faults::none(self.faults)?;
-        Ok(Loaded {
+        let loaded = Loaded {
             config: self.config,
             path,
             sources: self.sources,
             warnings: self.warnings,
-        })
+        };
+        if !loaded.sources.documents.is_empty()
+            && let Err(more) = check(&loaded)
+        {
+            self.faults.extend(more.into_vec());
+        }
+        Faults::none(self.faults)?;
+        Ok(loaded)
     }
 }
 

@@ -38,6 +38,8 @@ pub mod fault;
 
 /// The rules that take more than one key.
 mod check;
+/// One file, read with bounds.
+mod file;
 /// Files, includes, and the order of it all.
 pub mod load;
 /// What the parser says, in the words of who operates the server.

@@ -219,10 +219,14 @@ impl Name {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
         let name = String::deserialize(deserializer)?;
         let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-        if name == "admin" {
-            return Err(D::Error::custom(
-                "`admin` is the admin listener's own name\nchoose another one",
-            ));
+        let taken_by = match name.as_str() {
+            "admin" => Some("the admin listener"),
+            "main" => Some("the common pool of workers"),
+            _ => None,
+        };
+        if let Some(taken_by) = taken_by {
+            let label = format!("`{name}` is what metrics call {taken_by}");
+            return Err(D::Error::custom(format!("{label}\nchoose another one")));
         }
         if name.is_empty() || name.len() > 63 || !name.bytes().all(allowed) {
             return Err(D::Error::custom(

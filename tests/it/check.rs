@@ -210,3 +210,18 @@ fn the_schema_that_editors_take_is_the_one_that_is_printed() {
     let named = "#:schema packaging/server.schema.json\n";
     assert!(include_str!("../../server.toml").starts_with(named));
 }
+
+#[test]
+fn a_template_is_looked_at_beside_other_faults() {
+    let folder = folder(
+        "server.grace_period_seconds = \"x\"\n[[service]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nreply.text = \"{{ nobody }}\"\n",
+    );
+    let ran = run(folder.path(), &["check"]);
+    for text in [
+        "server.grace_period_seconds",
+        "nobody",
+        "error: 2 faults in server.toml\n",
+    ] {
+        assert!(ran.stderr.contains(text), "no {text:?} in\n{}", ran.stderr);
+    }
+}

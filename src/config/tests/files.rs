@@ -177,7 +177,7 @@ fn includes_are_read_in_order() {
     let directory = TempDir::new().unwrap();
     let main = format!(
         "include = [\"z.toml\", \"conf.d/*.toml\", \"conf.d/b.toml\", \"none/*.toml\"]\n{}",
-        service("main", 1)
+        service("first", 1)
     );
     write(&directory, "server.toml", main);
     write(&directory, "z.toml", service("z", 2));
@@ -197,7 +197,7 @@ fn includes_are_read_in_order() {
         .iter()
         .map(|s| s.name.as_str())
         .collect();
-    assert_eq!(names, ["main", "z", "a", "b"]);
+    assert_eq!(names, ["first", "z", "a", "b"]);
     assert_eq!(loaded.path, Some(directory.path().join("server.toml")));
     let fault = loaded.fault(&Place::service(2, "reply.text"), "m", "", None);
     let page = Faults::from(fault).render(false);

@@ -200,10 +200,12 @@ fn words_and_names() {
             &["1 to 63 of a-z"],
         );
     }
-    one(
-        &SERVICE.replace("\"a\"", "\"admin\""),
-        &["the admin listener's own name"],
-    );
+    for name in ["admin", "main"] {
+        one(
+            &SERVICE.replace("\"a\"", &format!("\"{name}\"")),
+            &["is what metrics call the", "choose another one"],
+        );
+    }
     one("[server]\nuser = \"a:b\"", &["has no `:`"]);
     one("[server]\ngroup = \"a\"", &["`group` without `user`"]);
 }
