@@ -69,7 +69,14 @@ impl Admin {
         }
     }
 
-    fn reload(&self) -> Building {
+    fn reload(&self, head: &Head<'_>) -> Building {
+        // A page from elsewhere, in the browser of somebody who may: browsers say so (RFC 6454).
+        if head
+            .headers()
+            .any(|(name, _)| name.eq_ignore_ascii_case("origin"))
+        {
+            return Building::Now(text(403, "not from a browser\n"));
+        }
         if !self.may_reload.load(Relaxed) {
             let why = "reload is off here: send SIGHUP, or set `reload = true` in [admin]\n";
             return Building::Now(text(403, why));
@@ -91,7 +98,8 @@ impl Built for Admin {
             Some(head) if matches!(head.method, "GET" | "HEAD") => {
                 Building::Now(self.get(head.path))
             }
-            Some(head) if (head.method, head.path) == ("POST", RELOAD) => self.reload(),
+            Some(head) if (head.method, head.path) == ("POST", RELOAD) => self.reload(&head),
+            Some(head) if head.path == RELOAD => Building::Now(allowing("POST", "only POST\n")),
             _ => Building::Now(allowing("GET, HEAD", "only GET and HEAD\n")),
         }
     }

@@ -131,9 +131,11 @@ impl Metrics {
         }
     }
 
-    /// Forgets every child of a service that is gone.
-    pub fn forget_service(&self, name: &str) {
-        self.services.forget(name);
+    /// Forgets every child of services that are gone. Looks at every child there is, once.
+    pub fn forget_services(&self, names: &[String]) {
+        if !names.is_empty() {
+            self.services.forget(names);
+        }
     }
 
     /// Forgets a pool.

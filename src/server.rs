@@ -230,6 +230,7 @@ impl Server {
                     self.finish_reload(read);
                     gone = crossbeam_channel::after(self.look_after_gone());
                 }
+                recv(self.reloads.overdue()) -> _ => self.reload_is_overdue(),
                 recv(self.reloads.look()) -> _ => self.look_at_retiring(),
                 recv(gone) -> _ => gone = crossbeam_channel::after(self.look_after_gone()),
                 recv(self.watchdog.looks()) -> _ => self.look_alive(),
@@ -246,7 +247,13 @@ impl Server {
     fn status(&self) -> String {
         let services = self.main.roster.count();
         let listeners = self.main.listeners().len();
-        format!("serving {services} services on {listeners} addresses")
+        let plural = |count: usize, one: &str, many: &str| match count {
+            1 => format!("1 {one}"),
+            _ => format!("{count} {many}"),
+        };
+        let services = plural(services, "service", "services");
+        let listeners = plural(listeners, "address", "addresses");
+        format!("serving {services} on {listeners}")
     }
 }
 

@@ -48,13 +48,15 @@ pub(super) fn reload(file: Option<&Path>, admin: Option<&Address>) -> u8 {
 fn ask(address: &Address) -> io::Result<(u16, String)> {
     let answer = match address {
         Address::Tcp(addr) => {
-            let stream = TcpStream::connect(addr)?;
+            let stream = TcpStream::connect_timeout(addr, ANSWER_MAX)?;
             stream.set_read_timeout(Some(ANSWER_MAX))?;
+            stream.set_write_timeout(Some(ANSWER_MAX))?;
             exchange(stream)?
         }
         Address::Unix(path) => {
             let stream = UnixStream::connect(path)?;
             stream.set_read_timeout(Some(ANSWER_MAX))?;
+            stream.set_write_timeout(Some(ANSWER_MAX))?;
             exchange(stream)?
         }
     };
@@ -73,6 +75,11 @@ fn ask(address: &Address) -> io::Result<(u16, String)> {
 fn exchange(mut stream: impl Read + Write) -> io::Result<Vec<u8>> {
     stream.write_all(REQUEST)?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    Ok(answer)
+    match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let message = format!("no answer within {} s", ANSWER_MAX.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, message))
+        }
+        read => read.map(|_| answer),
+    }
 }

@@ -26,8 +26,9 @@ pub(super) fn serve(file: Option<&Path>) -> u8 {
             return FAILED;
         }
     };
-    let named = file.map(Path::to_owned);
-    let mut surroundings = Surroundings::new(Arc::new(move || source::load(named.as_deref())));
+    // The file that was found is the one from now on: without it, there is none to reload.
+    let found = loaded.path.clone();
+    let mut surroundings = Surroundings::new(Arc::new(move || source::load(found.as_deref())));
     // Before anything else: a signal that comes early is a stop, not a kill.
     let stop = match signals::handle(surroundings.reloader()) {
         Ok(stop) => stop,

@@ -61,7 +61,7 @@ pub(super) struct Room {
     waiting: usize,
     draining_since: Option<Instant>,
 
-    /// Until when requests must have come, at the latest.
+    /// Until when who has sent nothing must have, at the latest.
     hurry_until: Option<Instant>,
 
     /// Goes up each time that those who are there become the older ones.

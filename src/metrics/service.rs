@@ -1,6 +1,6 @@
 //! The metrics of services: what an exchange adds to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use prometheus::core::{Collector as _, MetricVec, MetricVecBuilder};
@@ -153,7 +153,9 @@ impl ServiceFamilies {
         }
     }
 
-    pub(super) fn forget(&self, name: &str) {
+    pub(super) fn forget(&self, names: &[String]) {
+        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let names = &names;
         let counters = [
             &self.accepted,
             &self.closed,
@@ -163,25 +165,28 @@ impl ServiceFamilies {
             &self.accept_errors,
         ];
         for family in counters {
-            forget(family, name);
+            forget(family, names);
         }
         for family in [&self.open, &self.waiting] {
-            forget(family, name);
+            forget(family, names);
         }
         for family in [&self.queue_wait, &self.exchange_duration] {
-            forget(family, name);
+            forget(family, names);
         }
     }
 }
 
-/// Removes every child of a family that a service has, whatever its other labels.
-fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, name: &str) {
+/// Removes every child of a family that these services have, whatever its other labels.
+fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, names: &HashSet<&str>) {
     for collected in family.collect() {
         for child in collected.get_metric() {
             let labels = child.get_label().iter();
             let labels: HashMap<&str, &str> =
                 labels.map(|label| (label.name(), label.value())).collect();
-            if labels.get("service") == Some(&name) {
+            if labels
+                .get("service")
+                .is_some_and(|name| names.contains(name))
+            {
                 // It was there a moment ago, and nobody else removes it.
                 let _removed = family.remove(&labels);
             }

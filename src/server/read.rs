@@ -108,8 +108,6 @@ impl Difference {
         if lines.is_empty() {
             lines.push("nothing has changed".to_owned());
         }
-        let warnings = self.warnings.iter();
-        lines.extend(warnings.map(|warning| format!("warning: {warning}")));
         let left = lines.len().saturating_sub(LINES_MAX);
         if left > 0 {
             lines.truncate(LINES_MAX);

@@ -15,13 +15,16 @@ use crate::admin::Reloaded;
 use crate::config::fault::Faults;
 use crate::engine::change::Change;
 use crate::server::drain::{HALF_OPEN_MAX, ON_THE_WAY};
-use crate::server::read::{self, Read, Running};
+use crate::server::read::{self, Difference, Read, Running};
 use crate::server::roster::{Bound, Next};
 use crate::server::{Server, StartError, build, half_open, unix_seconds};
 use crate::systemd::inherit::Inheritance;
 
 /// Requests that wait to be seen; one of them is as good as all.
 const REQUESTS_MAX: usize = 64;
+
+/// How long a configuration may be read: less than the admin listener waits with its answer.
+const READ_MAX: Duration = Duration::from_secs(20);
 
 /// How often retiring listeners are looked at.
 const RETIRING_LOOK: Duration = Duration::from_millis(10);
@@ -76,6 +79,9 @@ pub(super) struct Reloads {
 struct Reading {
     read: Receiver<Result<Read, Faults>>,
 
+    /// When it has taken too long.
+    until: Instant,
+
     /// Who is to be told what comes of it.
     asked: Vec<Sender<Reloaded>>,
 }
@@ -84,6 +90,9 @@ struct Reading {
 #[derive(Debug)]
 struct Retiring {
     since: Instant,
+
+    /// When to look at them next.
+    look_at: Instant,
 
     /// Where the kernel holds connections back until they speak.
     deferring: Vec<SocketAddr>,
@@ -115,10 +124,18 @@ impl Reloads {
         }
     }
 
+    /// When what is being read has taken too long.
+    pub(super) fn overdue(&self) -> Receiver<Instant> {
+        match &self.reading {
+            Some(reading) => crossbeam_channel::at(reading.until),
+            None => crossbeam_channel::never(),
+        }
+    }
+
     /// When to look at what the last one has left.
     pub(super) fn look(&self) -> Receiver<Instant> {
         match &self.retiring {
-            Some(_) => crossbeam_channel::after(RETIRING_LOOK),
+            Some(retiring) => crossbeam_channel::at(retiring.look_at),
             None => crossbeam_channel::never(),
         }
     }
@@ -154,7 +171,10 @@ impl Server {
             threads: self.main.roster.threads(),
         };
         match read::read(&self.source, running) {
-            Ok(read) => self.reloads.reading = Some(Reading { read, asked }),
+            Ok(read) => {
+                let until = Instant::now() + READ_MAX;
+                self.reloads.reading = Some(Reading { read, until, asked });
+            }
             Err(error) => self.refused(&format!("cannot start a thread: {error}"), "", asked),
         }
     }
@@ -174,15 +194,30 @@ impl Server {
             }),
         };
         match taken {
-            Ok(lines) => self.taken(&lines, asked),
+            Ok(difference) => self.taken(&difference, asked),
             Err(StartError::Config(faults)) => {
                 for fault in faults.as_slice() {
                     tracing::error!("reload: {fault}");
                 }
-                self.refused(&faults.to_string(), &faults.render(false), asked);
+                let first = faults.as_slice().first().map(ToString::to_string);
+                let summary = format!("{faults}: {}", first.unwrap_or_default());
+                self.refused(&summary, &faults.render(false), asked);
             }
             Err(error) => self.refused(&error.to_string(), "", asked),
         }
+    }
+
+    /// Tells everyone that the reading takes too long. It goes on, and whoever asks meanwhile is told
+    /// the same: a disk that hangs is to hold one thread, not one for each reload.
+    pub(super) fn reload_is_overdue(&mut self) {
+        let Some(reading) = &mut self.reloads.reading else {
+            return;
+        };
+        reading.until = Instant::now() + READ_MAX;
+        let mut asked = std::mem::take(&mut reading.asked);
+        asked.append(&mut self.reloads.asked);
+        let summary = format!("it is still being read, after {READ_MAX:?}; does a disk hang?");
+        self.refused(&summary, "", asked);
     }
 
     /// Looks at the listeners that were dropped: who was on the way to them is accepted, and then
@@ -191,6 +226,7 @@ impl Server {
         let Some(retiring) = &mut self.reloads.retiring else {
             return;
         };
+        retiring.look_at = Instant::now() + RETIRING_LOOK;
         if let Some(closed) = &retiring.closed {
             if closed.try_recv() == Err(TryRecvError::Disconnected) {
                 self.reloads.retiring = None;
@@ -205,8 +241,8 @@ impl Server {
         }
     }
 
-    /// All or nothing: whatever can be refused comes first. What has changed, in lines.
-    fn take(&mut self, read: Read) -> Result<Vec<String>, StartError> {
+    /// All or nothing: whatever can be refused comes first. What has changed.
+    fn take(&mut self, read: Read) -> Result<Difference, StartError> {
         let Read {
             loaded,
             drafts,
@@ -220,9 +256,7 @@ impl Server {
         let newcomers = main.newcomers.clone();
         let taken = self.change(main, admin);
         if taken.is_err() {
-            for name in newcomers {
-                self.metrics.forget_service(&name);
-            }
+            self.metrics.forget_services(&newcomers);
         }
         taken?;
         self.admin_page
@@ -230,7 +264,7 @@ impl Server {
             .store(config.admin.reload, Relaxed);
         (self.on_taken)(&config);
         self.config = config;
-        Ok(difference.lines())
+        Ok(difference)
     }
 
     fn change(&mut self, mut main: Next, mut admin: Next) -> Result<(), StartError> {
@@ -249,6 +283,7 @@ impl Server {
         let deferring = main.dropped.iter().filter_map(Bound::deferring);
         let retiring = Retiring {
             since: Instant::now(),
+            look_at: Instant::now() + ON_THE_WAY,
             deferring: deferring.collect(),
             closed: None,
         };
@@ -277,10 +312,15 @@ impl Server {
         Ok(())
     }
 
-    fn taken(&mut self, lines: &[String], asked: Vec<Sender<Reloaded>>) {
+    fn taken(&mut self, difference: &Difference, asked: Vec<Sender<Reloaded>>) {
         self.metrics.config_taken(unix_seconds());
-        for line in lines {
+        let mut lines = difference.lines();
+        for line in &lines {
             tracing::info!("reload: {line}");
+        }
+        for warning in &difference.warnings {
+            tracing::warn!("reload: {warning}");
+            lines.push(format!("warning: {warning}"));
         }
         tracing::info!("reloaded");
         self.notifier.ready(&self.status());
@@ -327,9 +367,7 @@ impl Server {
                 tracing::debug!(%error, "threads of services that are gone stay");
             }
         }
-        for name in &left.forgotten {
-            self.metrics.forget_service(name);
-        }
+        self.metrics.forget_services(&left.forgotten);
         left.again.unwrap_or(NOBODY_GONE)
     }
 }

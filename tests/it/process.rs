@@ -234,6 +234,27 @@ fn a_hangup_reloads() {
     assert_eq!(process.end().0, Some(0));
 }
 
+/// Without --config, the file that was found is the one: not the built-in one when it is gone.
+#[test]
+fn a_file_that_is_gone_is_not_replaced_by_the_built_in_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("server.toml");
+    std::fs::write(&file, hello()).expect("written");
+    let mut process = Process::start(Command::new(REPLYD).current_dir(folder.path()));
+    let addr = process.addr();
+    std::fs::remove_file(&file).expect("removed");
+    process.signal(Signal::HUP);
+    process.line("there is no such file");
+    process.line("reload refused");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &file, rustix::fs::Mode::RWXU).expect("a FIFO");
+    process.signal(Signal::HUP);
+    process.line("this is no regular file");
+    process.line("reload refused");
+    assert_eq!(exchange(addr, b"you\n"), b"hello, you\n");
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().0, Some(0));
+}
+
 /// F34: they end as few reloads, and leave nothing behind.
 #[test]
 fn a_storm_of_hangups_leaves_one_process_and_one_configuration() {

@@ -248,6 +248,9 @@ fn the_admin_listener_reloads_where_that_is_allowed() {
     taken(server.reload(&toml(true, "old")));
     assert!(ask().ends_with("\r\n\r\nnothing has changed\n"));
     assert_eq!(server.get("/-/reload").0, 405);
+    let by_a_page = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\n\r\n";
+    let answer = server.exchange("admin", by_a_page);
+    assert!(answer.starts_with(b"HTTP/1.1 403 "), "{answer:?}");
     server.write_source(&toml(true, "new"));
     let answer = ask();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -28,7 +28,10 @@ const LAST_TURN: Duration = Duration::from_millis(100);
 /// what those have who were accepted last.
 pub(super) const REST: Duration = Duration::from_millis(300);
 
-/// What is left for a request that hasn't come when they begin to rest.
+/// How long a peer has at least, after its reply, before the end of a rest closes on it.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// What is left for a request of which nothing has come when they begin to rest.
 const REST_REQUEST: Duration = Duration::from_millis(200);
 
 /// A drain under way.
@@ -139,8 +142,10 @@ impl Acceptor {
             }
             None => Ok(false),
             Some(since) if now.saturating_duration_since(since) < REST => Ok(is_everyone_gone),
-            // Their replies are out.
-            Some(_) if self.room.lingering() == self.room.open() => Ok(true),
+            // Their replies are out, and for long enough: one that is still sending would lose its.
+            Some(_) if self.room.lingering() == self.room.open() => {
+                Ok(self.last_linger(now) >= LINGER)
+            }
             Some(_) if is_last_rest => Ok(false),
             Some(_) => {
                 self.rest(false)?;
@@ -149,6 +154,15 @@ impl Acceptor {
                 Ok(false)
             }
         }
+    }
+
+    /// For how long the last of those who linger has.
+    fn last_linger(&self, now: Instant) -> Duration {
+        let connections = self.connections.iter().flatten();
+        let since = connections
+            .map(|connection| connection.lingers_since())
+            .max();
+        since.map_or(Duration::MAX, |since| now.saturating_duration_since(since))
     }
 
     /// Accepts no more from listeners that outlive us, or does again.

@@ -17,7 +17,7 @@ impl Room {
         self.set_request_deadlines();
     }
 
-    /// Requests must have come until then; `None`: they have the time that they have.
+    /// Who has sent nothing must have until then; `None`: they have the time that they have.
     pub(in crate::engine) fn hurry(&mut self, until: Option<Instant>) {
         self.hurry_until = until;
         self.grow_older();
@@ -68,6 +68,7 @@ impl Room {
             };
             from + DRAIN_REQUEST
         });
-        [by_drain, self.hurry_until].into_iter().flatten().min()
+        let hurry = self.hurry_until.filter(|_| !slot.has_received);
+        [by_drain, hurry].into_iter().flatten().min()
     }
 }
