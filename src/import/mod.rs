@@ -49,6 +49,12 @@ pub use crate::import::files::ImportError;
 /// The most characters of a service's name, as `server.toml` has it.
 const NAME_MAX: usize = 63;
 
+/// The most services at a time: what is made of them is one file, and a file has its bound.
+const SERVICES_MAX: usize = 1000;
+
+/// How often what is left is looked at again: what one fault hides comes out with the next.
+const SETTLE_MAX: usize = 100;
+
 /// What came out.
 #[derive(Debug)]
 pub struct Imported {
@@ -70,6 +76,10 @@ pub fn import(paths: &[PathBuf], services: &str) -> Result<Imported, ImportError
     let mut sources = Sources::default();
     for path in paths {
         sources.path(path)?;
+        if sources.found.len() > SERVICES_MAX {
+            let message = format!("more than {SERVICES_MAX} services: import fewer at a time");
+            return Err(ImportError::new(path, message));
+        }
     }
     let ports = Ports::new(services);
     let defaults = sources.defaults;
@@ -264,23 +274,29 @@ fn name(drafts: &mut [Draft]) {
 
 /// Holds back what `server.toml` would refuse: two listeners on one port, a value out of its range.
 fn settle(drafts: &mut [Draft]) {
-    let live = |draft: &&Draft| draft.is_live();
-    let whole: String = drafts.iter().filter(live).map(write::table).collect();
-    if load::parse(&whole, "the import").is_ok() {
-        return;
-    }
-    let mut accepted = String::new();
-    for draft in drafts.iter_mut().filter(|draft| draft.is_live()) {
-        let table = write::table(draft);
-        let candidate = format!("{accepted}{table}");
-        match load::parse(&candidate, "the import") {
-            Ok(_) => accepted = candidate,
-            Err(faults) => {
-                for fault in faults.as_slice() {
-                    let why = [fault.message.as_str(), fault.label.as_str()];
-                    let why: Vec<&str> = why.into_iter().filter(|why| !why.is_empty()).collect();
-                    draft.hold("the keys below", &why.join(": "));
-                }
+    for _ in 0..SETTLE_MAX {
+        let mut whole = String::new();
+        // Where each service begins.
+        let mut begins = Vec::new();
+        let live = drafts
+            .iter()
+            .enumerate()
+            .filter(|(_, draft)| draft.is_live());
+        for (number, draft) in live {
+            begins.push((whole.len(), number));
+            whole.push_str(&write::table(draft));
+        }
+        let Err(faults) = load::parse(&whole, "the import") else {
+            return;
+        };
+        for fault in faults.as_slice() {
+            let why = [fault.message.as_str(), fault.label.as_str()];
+            let why: Vec<&str> = why.into_iter().filter(|why| !why.is_empty()).collect();
+            // One without a place is of the file as a whole: it is too long, and `check` says so.
+            let Some(spot) = &fault.spot else { return };
+            let of = begins.partition_point(|(begin, _)| *begin <= spot.span.start);
+            if let Some((_, number)) = of.checked_sub(1).map(|of| begins[of]) {
+                drafts[number].hold("the keys below", &why.join(": "));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::import::{Imported, import};
+use crate::import::{Imported, SERVICES_MAX, import};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
@@ -288,5 +288,29 @@ fn bytes_that_are_no_utf_8_end_nothing() {
         imported(&folder.path().join("conf"))
             .toml
             .contains("includedir \u{fffd}")
+    );
+}
+
+#[test]
+fn a_thousand_services_are_enough() {
+    let line = |number: usize| {
+        format!(
+            "127.0.{}.{}:daytime stream tcp nowait root internal\n",
+            number / 250,
+            number % 250 + 1
+        )
+    };
+    let mut text: String = (0..SERVICES_MAX).map(line).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("inetd.conf");
+    std::fs::write(&path, &text).expect("written");
+    let imported = import(std::slice::from_ref(&path), "daytime 13/tcp\n").expect("imported");
+    assert!(imported.summary.starts_with("1000 services\n"));
+    text.push_str(&line(0));
+    std::fs::write(&path, &text).expect("written");
+    let error = import(std::slice::from_ref(&path), "").expect_err("one too many");
+    assert!(
+        error.to_string().contains("more than 1000 services"),
+        "{error}"
     );
 }
