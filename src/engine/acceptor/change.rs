@@ -101,6 +101,9 @@ impl Acceptor {
     /// Tells whoever waits for it when no listener is closing anymore. After the counts of this turn
     /// are told: who has come by such a listener is to be among them.
     pub(super) fn note_closed(&mut self) {
+        if self.closing.is_none() {
+            return;
+        }
         let mut stages = self
             .listeners
             .iter()

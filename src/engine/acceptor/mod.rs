@@ -168,7 +168,7 @@ impl Acceptor {
             self.lingers_in_crowds().then_some(SLEEP_MAX_IN_CROWDS),
             self.room.next_deadline().map(until),
             self.listeners_due().map(until),
-            self.drain_due(Instant::now()).map(until),
+            self.drain_due(now).map(until),
         ]
         .into_iter()
         .flatten()
