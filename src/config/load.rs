@@ -299,9 +299,7 @@ impl Draft {
             sources: self.sources,
             warnings: self.warnings,
         };
-        if !loaded.sources.documents.is_empty()
-            && let Err(more) = check(&loaded)
-        {
+        if let Err(more) = check(&loaded) {
             self.faults.extend(more.into_vec());
         }
         Faults::none(self.faults)?;

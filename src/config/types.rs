@@ -321,6 +321,17 @@ pub struct Service {
 impl Service {
     /// The keys without a default: a file that lacks one is refused.
     pub const REQUIRED: [&'static str; 3] = ["name", "listen", "reply"];
+
+    /// What is said instead of the reply, each with its key.
+    #[must_use]
+    pub fn notices(&self) -> [(&'static str, &Notice); 4] {
+        [
+            ("busy", &self.busy),
+            ("denied", &self.denied),
+            ("failed", &self.failed),
+            ("timed_out", &self.timed_out),
+        ]
+    }
 }
 
 /// The default of every key that has one; [`REQUIRED`](Service::REQUIRED) ones are empty.

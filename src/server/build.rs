@@ -192,16 +192,10 @@ fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
     let service = &loaded.config.services[index];
     let is_http = service.read == Read::Http;
     let mut faults = Vec::new();
-    let notices = [
-        ("busy.text", &service.busy),
-        ("denied.text", &service.denied),
-        ("failed.text", &service.failed),
-        ("timed_out.text", &service.timed_out),
-    ];
-    for (key, notice) in notices {
+    for (key, notice) in service.notices() {
         if Template::is_template(&notice.text) {
             faults.push(loaded.fault(
-                &Place::service(index, key),
+                &Place::service(index, &format!("{key}.text")),
                 "no placeholders here",
                 "this is sent when there is no time to fill them in",
                 Some("write plain text; only `reply.text` is a template".to_owned()),

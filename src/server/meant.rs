@@ -139,34 +139,14 @@ impl OfService<'_> {
             Body::Echo => Some("echo"),
             Body::File(_) => Some("file"),
         };
-        // A default text that is not sent is no surprise.
-        let text = |text: &str, key| {
-            let is_said = !text.is_empty() && self.is_written(&format!("{key}.text"));
-            is_said.then_some("text")
-        };
-        let said = [
-            ("reply", service.reply.status, content),
-            (
-                "busy",
-                service.busy.status,
-                text(&service.busy.text, "busy"),
-            ),
-            (
-                "denied",
-                service.denied.status,
-                text(&service.denied.text, "denied"),
-            ),
-            (
-                "failed",
-                service.failed.status,
-                text(&service.failed.text, "failed"),
-            ),
-            (
-                "timed_out",
-                service.timed_out.status,
-                text(&service.timed_out.text, "timed_out"),
-            ),
-        ];
+        let said = service.notices().into_iter().map(|(key, notice)| {
+            // A default text that is not sent is no surprise.
+            let is_said = !notice.text.is_empty() && self.is_written(&format!("{key}.text"));
+            (key, notice.status, is_said.then_some("text"))
+        });
+        let said = [("reply", service.reply.status, content)]
+            .into_iter()
+            .chain(said);
         let mut found = Vec::new();
         for (key, status, content) in said {
             let has_body = HttpHead::new(&HttpOptions::of(status)).has_body();

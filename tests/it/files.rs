@@ -39,14 +39,7 @@ fn a_change_on_disk_is_served() {
 fn what_is_no_file_has_failed() {
     let folder = tempfile::tempdir().expect("a folder");
     let fifo = folder.path().join("fifo");
-    let made = rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &fifo,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR,
-        0,
-    );
-    made.expect("a FIFO");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).expect("a FIFO");
     let toml = [
         of_file(
             "missing",
