@@ -197,7 +197,7 @@ impl Check<'_> {
         if !self.has(index, "reply") {
             return;
         }
-        let bodies = ["reply.text", "reply.echo", "reply.file"];
+        let bodies = ["reply.text", "reply.echo", "reply.file", "reply.command"];
         let given = |key: &&str| self.has(index, key) && !self.wrong.has(Some(index), key);
         let given: Vec<_> = bodies.into_iter().filter(given).collect();
         let fault = match given.as_slice() {
@@ -206,7 +206,7 @@ impl Check<'_> {
             [] => self.fault(
                 &Place::service(index, "reply"),
                 "a reply without content",
-                "it has none of `text`, `echo` and `file`",
+                "it has none of `text`, `echo`, `file` and `command`",
             ),
             [first, others @ ..] => {
                 let first_spot = self.sources.find(&Place::service(index, first));
@@ -219,8 +219,8 @@ impl Check<'_> {
                 .against(first_spot, "this")
             }
         };
-        self.faults
-            .push(fault.help("a reply takes exactly one of `text`, `echo = true` and `file`"));
+        let help = "a reply takes exactly one of `text`, `echo = true`, `file` and `command`";
+        self.faults.push(fault.help(help));
     }
 
     fn http_only(&mut self, index: usize, service: &Service) {

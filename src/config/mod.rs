@@ -7,6 +7,8 @@
 
 /// Where a service listens: `127.0.0.1:7000`, `[::1]:7000`, `unix:/run/x.sock`.
 pub mod address;
+/// A program whose output is the reply: the table `reply.command`.
+pub mod command;
 /// A number of seconds: its range, and how it is written.
 pub mod duration;
 /// How a request ends: the key `read`.

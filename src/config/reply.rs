@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::config::command::Command;
 use crate::config::header::{self, Headers, Status};
 use crate::config::value;
 
@@ -46,6 +47,8 @@ pub enum Body {
     Echo,
     /// A file, its path as written.
     File(PathBuf),
+    /// A program's output.
+    Command(Box<Command>),
 }
 
 impl<'de> Deserialize<'de> for Reply {
@@ -61,7 +64,7 @@ impl Default for Reply {
     }
 }
 
-/// The answer: exactly one of `text`, `echo` and `file`.
+/// The answer: exactly one of `text`, `echo`, `file` and `command`.
 // `None` is what is not written.
 #[derive(Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -87,6 +90,11 @@ pub(super) struct ReplyTable {
     #[schemars(with = "String", length(min = 1))]
     file: Option<PathBuf>,
 
+    /// What this program writes to stdout.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "command")]
+    #[schemars(with = "Command")]
+    command: Option<Box<Command>>,
+
     /// Of an HTTP reply. Left out: 200.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -109,12 +117,13 @@ pub(super) struct ReplyTable {
 }
 
 impl From<ReplyTable> for Reply {
-    /// That exactly one of the three was given is `check.rs`'s to say: it can point at each.
+    /// That exactly one of the four was given is `check.rs`'s to say: it can point at each.
     fn from(table: ReplyTable) -> Self {
-        let body = match table.file {
-            Some(file) => Body::File(file),
-            None if table.echo => Body::Echo,
-            None => Body::Text(table.text.unwrap_or_default()),
+        let body = match (table.file, table.command) {
+            (_, Some(command)) => Body::Command(command),
+            (Some(file), None) => Body::File(file),
+            (None, None) if table.echo => Body::Echo,
+            (None, None) => Body::Text(table.text.unwrap_or_default()),
         };
         Self {
             body,
@@ -129,20 +138,25 @@ impl From<ReplyTable> for Reply {
 
 impl From<Reply> for ReplyTable {
     fn from(reply: Reply) -> Self {
-        let (text, echo, file) = match reply.body {
-            Body::Text(text) => (Some(text), false, None),
-            Body::Echo => (None, true, None),
-            Body::File(file) => (None, false, Some(file)),
-        };
-        Self {
-            text,
-            echo,
-            file,
+        let mut table = Self {
             status: Some(reply.status),
             headers: reply.headers,
             content_type: Some(reply.content_type),
+            ..Self::default()
+        };
+        match reply.body {
+            Body::Text(text) => table.text = Some(text),
+            Body::Echo => table.echo = true,
+            Body::File(file) => table.file = Some(file),
+            Body::Command(command) => table.command = Some(command),
         }
+        table
     }
+}
+
+/// Reads the table of a command.
+fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Command>>, D::Error> {
+    value::table(deserializer, "{ run = [\"/usr/bin/date\", \"-u\"] }").map(Some)
 }
 
 /// What is said instead of the reply: `busy`, `denied`, `failed`, `timed_out`.

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::config::address::Address;
+use crate::config::command::{
+    ARGUMENT_BYTES_MAX, ARGUMENTS_MAX, CacheKey, Environment, ExitStatus, Run, VARIABLES_MAX,
+};
 use crate::config::duration::{
     PositiveSeconds, SECONDS_MAX, Seconds, USER_TIMEOUT_SECONDS_MAX, UserTimeout, WholeSeconds,
 };
@@ -44,6 +47,17 @@ pub(super) fn required(schema: &mut Schema) {
         }
     }
     schema.insert("required".to_owned(), json!(Service::REQUIRED));
+}
+
+/// Says that a command without a program is none.
+pub(super) fn required_of_command(schema: &mut Schema) {
+    if let Some(run) = schema
+        .pointer_mut("/properties/run")
+        .and_then(Value::as_object_mut)
+    {
+        run.remove("default");
+    }
+    schema.insert("required".to_owned(), json!(["run"]));
 }
 
 /// Adds the key that is followed while the files are read, and in no type.
@@ -131,6 +145,28 @@ described! {
         "propertyNames": { "pattern": "^[0-9A-Za-z!#$%&'*+.^_`|~-]+$" },
         "maxProperties": HEADERS_MAX,
     }
+    Run = {
+        "type": "array",
+        "items": { "type": "string", "maxLength": ARGUMENT_BYTES_MAX, "pattern": "^[^\\u0000]*$" },
+        "minItems": 1,
+        "maxItems": ARGUMENTS_MAX,
+    }
+    CacheKey = {
+        "type": "array",
+        "items": { "enum": ["request", "peer"] },
+    }
+    ExitStatus = {
+        "type": "object",
+        "additionalProperties": { "type": "integer", "minimum": 200, "maximum": 599 },
+        "propertyNames": { "pattern": "^[0-9]{1,3}(-[0-9]{1,3})?$" },
+        "minProperties": 1,
+    }
+    Environment = {
+        "type": "object",
+        "additionalProperties": { "type": "string", "pattern": "^[^\\u0000]*$" },
+        "propertyNames": { "pattern": "^[^=\\u0000]+$" },
+        "maxProperties": VARIABLES_MAX,
+    }
     Read = {
         "anyOf": [
             { "enum": ["nothing", "line", "eof", "http"] },
@@ -181,7 +217,8 @@ impl JsonSchema for Reply {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = ReplyTable::json_schema(generator);
-        let exactly_one = ["text", "echo", "file"].map(|key| json!({ "required": [key] }));
+        let exactly_one =
+            ["text", "echo", "file", "command"].map(|key| json!({ "required": [key] }));
         schema.insert("oneOf".to_owned(), json!(exactly_one));
         schema
     }

@@ -251,6 +251,8 @@ pub(super) fn reply(
             source: Source::new(path).into(),
             http,
         },
+        // Nothing runs commands yet.
+        Body::Command(_) => Reply::Page(Page::new(b"", is_http.then_some(&options))),
     })
 }
 

@@ -209,7 +209,7 @@ fn disks(loaded: &Loaded) -> Vec<Fault> {
             Place::service(index, "reply.file"),
             Look::File(path.clone()),
         )),
-        Body::Text(_) | Body::Echo => None,
+        Body::Text(_) | Body::Echo | Body::Command(_) => None,
     });
     let (places, looks): (Vec<Place>, Vec<Look>) = folders.chain(files).unzip();
     let answers = within(LOOKS_MAX, looks.clone(), Look::look);

@@ -138,6 +138,8 @@ impl OfService<'_> {
             Body::Text(_) => Some("text"),
             Body::Echo => Some("echo"),
             Body::File(_) => Some("file"),
+            // What it may say about its status is `check`'s to say.
+            Body::Command(_) => None,
         };
         let said = service.notices().into_iter().map(|(key, notice)| {
             // A default text that is not sent is no surprise.

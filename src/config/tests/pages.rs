@@ -181,7 +181,6 @@ fn keys_of_later_versions_are_unknown() {
         &["unknown key `max_rate_per_source`"],
     );
     in_service("maintenance = {}", &["unknown key `maintenance`"]);
-    in_service("reply.command = [\"x\"]", &["unknown key `reply.command`"]);
 }
 
 #[test]
