@@ -3,6 +3,9 @@
 //! Each is asked only of keys that could be read: a second fault that merely follows from a first
 //! one sends people to the wrong line.
 
+/// Those of a command.
+mod command;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
@@ -38,10 +41,12 @@ impl Wrong {
 
     /// Whether a key of the service was meant to be `key`, by the look of it.
     fn has_near(&self, service: usize, key: &str) -> bool {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let prefix = &key[..key.len() - name.len()];
         let of_service = self.0.iter().filter(|(of, _)| *of == Some(service));
-        let first = |wrong: &str| wrong.split('.').next().map(str::to_owned);
-        let mut firsts = of_service.filter_map(|(_, wrong)| first(wrong));
-        firsts.any(|wrong| !wrong.is_empty() && table::nearest(&wrong, &[key]).is_some())
+        let of_table = of_service.filter_map(|(_, wrong)| wrong.strip_prefix(prefix));
+        let mut names = of_table.filter_map(|wrong| wrong.split('.').next());
+        names.any(|wrong| !wrong.is_empty() && table::nearest(wrong, &[name]).is_some())
     }
 }
 
@@ -69,6 +74,7 @@ pub(crate) fn check(config: &Config, sources: &Sources, wrong: &Wrong, faults: &
         check.http_only(index, service);
         check.framing(index, service);
         check.linger(index, service);
+        check.command(index, service);
     }
 }
 

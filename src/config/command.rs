@@ -37,6 +37,10 @@ const CONCURRENCY_MAX: u64 = 1024;
 /// The most that may wait for a run of one service: as many as there may be connections.
 const WAITING_MAX: u64 = 1_000_000;
 
+/// The shortest time from a scheduled run to the next: a process takes milliseconds to start, and a
+/// typing error can't take a CPU.
+const REFRESH_MIN: Duration = Duration::from_millis(100);
+
 /// `[service.reply.command]`: a program that is run without a shell, and whose output is the reply.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,7 +83,12 @@ pub struct Command {
     pub stale: Duration,
 
     /// From start to start of runs that no request asks for. Zero: requests ask for them.
-    #[serde(rename = "refresh_seconds", with = "Seconds")]
+    #[serde(
+        rename = "refresh_seconds",
+        serialize_with = "Seconds::serialize",
+        deserialize_with = "refresh"
+    )]
+    #[schemars(with = "Seconds")]
     pub refresh: Duration,
 
     /// How long a failure answers everyone. Zero: who asks next asks for another run.
@@ -226,6 +235,17 @@ impl Serialize for CacheKey {
         let parts = parts.into_iter().filter(|(is_part, _)| *is_part);
         serializer.collect_seq(parts.map(|(_, word)| word))
     }
+}
+
+/// Reads how often to run. A number of milliseconds that was meant to be seconds would keep a CPU busy.
+fn refresh<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let refresh = Seconds::deserialize(deserializer)?;
+    if !refresh.is_zero() && refresh < REFRESH_MIN {
+        return Err(D::Error::custom(
+            "a process is not started that often: 0 (off), or 0.1 and more",
+        ));
+    }
+    Ok(refresh)
 }
 
 /// Reads a folder that doesn't depend on another one.

@@ -171,10 +171,13 @@ fn compare(
     for key in keys {
         let dotted = || format!("{prefix}{}", written::key(key));
         match (old.get(key), new.get(key)) {
-            (Some(Value::Table(old)), Some(Value::Table(new))) if !is_reordered(old, new) => {
+            (Some(Value::Table(old)), Some(Value::Table(new)))
+                if !is_reordered(old, new) && !written::is_whole(key) =>
+            {
                 compare(service, &format!("{}.", dotted()), old, new, changes);
             }
-            (Some(old), Some(new)) if old == new && !old.is_table() => {}
+            (Some(old), Some(new)) if old == new && (!old.is_table() || written::is_whole(key)) => {
+            }
             (old, new) => changes.push(Change::Key {
                 service: service.cloned(),
                 key: dotted(),

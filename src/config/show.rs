@@ -60,7 +60,9 @@ impl Page<'_> {
 
     /// Writes a value, or with dotted keys each value of a table.
     fn value(&mut self, dotted: &str, service: Option<usize>, steps: &[&str], value: &Value) {
-        if let Some(table) = value.as_table().filter(|table| !table.is_empty()) {
+        let is_whole = steps.last().is_some_and(|key| written::is_whole(key));
+        let table = value.as_table().filter(|table| !table.is_empty());
+        if let Some(table) = table.filter(|_| !is_whole) {
             for (key, value) in table {
                 let dotted = format!("{dotted}.{}", written::key(key));
                 self.value(&dotted, service, &[steps, &[key]].concat(), value);

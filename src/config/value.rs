@@ -293,6 +293,33 @@ pub fn yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
     }
 }
 
+/// Reads a text that `check` finds nothing wrong with, or says why not. In a list, the element is
+/// what is wrong then, and not the list.
+///
+/// # Errors
+/// * Anything else, and what `check` says.
+pub fn text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    check: fn(&str) -> Result<(), String>,
+) -> Result<String, D::Error> {
+    deserializer.deserialize_any(Text(check))
+}
+
+struct Text(fn(&str) -> Result<(), String>);
+
+impl Visitor<'_> for Text {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text in quotes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        self.0(text).map_err(E::custom)?;
+        Ok(text.to_owned())
+    }
+}
+
 /// Reads a path that names something.
 ///
 /// # Errors

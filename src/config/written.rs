@@ -24,8 +24,16 @@ pub fn tables(config: &Config) -> Table {
         if service.get("read").and_then(Value::as_str) != Some("http") {
             leave_out_http(service);
         }
+        if let Some(reply) = service.get_mut("reply").and_then(Value::as_table_mut) {
+            leave_out_head(reply);
+        }
     }
     root
+}
+
+/// Whether a table is one value: a file that has one has all of it.
+pub(crate) fn is_whole(key: &str) -> bool {
+    ["environment", "exit_status"].contains(&key)
 }
 
 /// Takes out what a service may not say that speaks no HTTP.
@@ -35,6 +43,19 @@ fn leave_out_http(service: &mut Table) {
         if let Some(table) = table {
             table.retain(|key, _| !HTTP_KEYS.contains(&key));
         }
+    }
+}
+
+/// Takes out what the reply of a command may not say: it writes its head itself, or its exit code
+/// decides the status.
+fn leave_out_head(reply: &mut Table) {
+    let Some(command) = reply.get("command").and_then(Value::as_table) else {
+        return;
+    };
+    if command.get("output").and_then(Value::as_str) == Some("body") {
+        reply.remove("status");
+    } else {
+        reply.retain(|key, _| !HTTP_KEYS.contains(&key));
     }
 }
 

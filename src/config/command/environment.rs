@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 use crate::config::command::ARGUMENT_BYTES_MAX;
+use crate::config::value;
 
 /// The most variables: far more than anyone writes, and far from what the kernel takes.
 pub(in crate::config) const VARIABLES_MAX: usize = 256;
@@ -85,18 +86,17 @@ struct Name(String);
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(D::Error::custom(
-                "a variable's name is not empty, and has no `=` and no NUL",
-            ));
-        }
-        if OF_THE_PEER.contains(&name.as_str()) {
-            return Err(D::Error::custom(
-                "replyd sets this variable itself, where it can: it tells of the peer\nremove it",
-            ));
-        }
-        Ok(Self(name))
+        value::text(deserializer, |name| {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                return Err("a variable's name is not empty, and has no `=` and no NUL".to_owned());
+            }
+            if OF_THE_PEER.contains(&name) {
+                let label = "replyd sets this variable itself, where it can: it tells of the peer";
+                return Err(format!("{label}\nremove it"));
+            }
+            Ok(())
+        })
+        .map(Self)
     }
 }
 
@@ -104,12 +104,12 @@ struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.contains('\0') {
-            return Err(D::Error::custom(
-                "no variable can hold a NUL: it would end there",
-            ));
-        }
-        Ok(Self(text))
+        value::text(deserializer, |text| {
+            if text.contains('\0') {
+                return Err("no variable can hold a NUL: it would end there".to_owned());
+            }
+            Ok(())
+        })
+        .map(Self)
     }
 }

@@ -5,12 +5,18 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
+use crate::config::value;
+
 /// The most arguments, the program's own path among them: far more than anyone writes, and far from
 /// what the kernel takes.
 pub(in crate::config) const ARGUMENTS_MAX: usize = 256;
 
 /// The most bytes of one argument: `MAX_ARG_STRLEN` of execve(2), without the NUL at its end.
 pub(in crate::config) const ARGUMENT_BYTES_MAX: usize = 131_071;
+
+/// What is said of another placeholder, or of a part of an argument.
+const PLACEHOLDER: &str = "the only placeholder here is \"{{ request }}\", as one whole argument\n\
+                           end the list with \"--\", \"{{ request }}\": to `sh -c` it is \"$1\"";
 
 /// A program and its arguments.
 #[derive(Debug)]
@@ -75,23 +81,19 @@ struct Argument(String);
 
 impl<'de> Deserialize<'de> for Argument {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let argument = String::deserialize(deserializer)?;
-        if argument.contains('\0') {
-            return Err(D::Error::custom(
-                "no argument can hold a NUL: it would end there",
-            ));
-        }
-        if argument.len() > ARGUMENT_BYTES_MAX {
-            return Err(D::Error::custom(format!(
-                "the kernel takes at most {ARGUMENT_BYTES_MAX} bytes in an argument"
-            )));
-        }
-        if argument.contains("{{") && !is_request(&argument) {
-            return Err(D::Error::custom(
-                "the only placeholder here is \"{{ request }}\", as one whole argument\n\
-                 more is in stdin = \"request\", and in the environment: REMOTE_ADDR, REMOTE_PORT",
-            ));
-        }
-        Ok(Self(argument))
+        value::text(deserializer, |argument| {
+            if argument.contains('\0') {
+                return Err("no argument can hold a NUL: it would end there".to_owned());
+            }
+            if argument.len() > ARGUMENT_BYTES_MAX {
+                let most = format!("at most {ARGUMENT_BYTES_MAX} bytes in an argument");
+                return Err(format!("the kernel takes {most}"));
+            }
+            if argument.contains("{{") && !is_request(argument) {
+                return Err(PLACEHOLDER.to_owned());
+            }
+            Ok(())
+        })
+        .map(Self)
     }
 }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use crate::config::Config;
 use crate::config::address::Address;
+use crate::config::command::{CacheKey, Command, Output, Stdin};
 use crate::config::framing::Read;
 use crate::config::reply::{Body, Notice, Reply};
 use crate::config::types::{Admin, Queue, Server, Service, Workers};
@@ -77,8 +78,94 @@ fn read() -> BoxedStrategy<Read> {
     .boxed()
 }
 
+/// A command that differs from the default in what goes by itself.
+fn run() -> BoxedStrategy<Command> {
+    let argument = text().prop_filter("no placeholder, no NUL", |text| {
+        !text.contains("{{") && !text.contains('\0')
+    });
+    let run = (
+        "/[a-z\"\u{e4} ]{1,9}",
+        vec(argument.clone(), 0..3),
+        any::<bool>(),
+    );
+    let run = run.prop_map(|(program, arguments, is_asked)| {
+        let request = ["--", "{{request }}"].into_iter().filter(|_| is_asked);
+        let arguments = arguments.into_iter().chain(request.map(str::to_owned));
+        std::iter::once(program)
+            .chain(arguments)
+            .collect::<Vec<_>>()
+    });
+    let bounds = (1..=16_777_216usize, 1..=1024usize, 0..=1_000_000usize);
+    let exit_status = proptest::collection::btree_map(any::<u8>(), 200..600u16, 1..5);
+    let environment = proptest::collection::btree_map("[A-Z.\u{e4}\"]{1,6}", argument, 0..3);
+    let around = (
+        exit_status,
+        environment,
+        (account(), account()),
+        any::<bool>(),
+    );
+    let times = (duration(1), duration(0));
+    let command = (run, bounds, around, times, any::<bool>());
+    let command = command.prop_map(|(run, bounds, around, (timeout, kill_after), reads)| {
+        let (max_output_bytes, concurrency, max_waiting) = bounds;
+        let (exit_status, environment, (user, group), is_raw) = around;
+        Command {
+            run,
+            stdin: if reads {
+                Stdin::Request
+            } else {
+                Stdin::Nothing
+            },
+            timeout,
+            kill_after,
+            max_output_bytes,
+            concurrency,
+            max_waiting,
+            output: if is_raw { Output::Raw } else { Output::Body },
+            exit_status,
+            environment,
+            working_directory: "/\u{e4} x".into(),
+            group: group.filter(|_| user.is_some()),
+            user,
+            ..Command::default()
+        }
+    });
+    command.boxed()
+}
+
+/// The same, with a cache, a schedule or neither.
+fn command() -> BoxedStrategy<Command> {
+    let times = (duration(1), duration(0), duration(0));
+    let key = (any::<bool>(), any::<bool>());
+    let command = (run(), times, key, 0..3u8).prop_map(|(run, times, key, kind)| {
+        let (one, stale, failure_cache) = times;
+        let (request, peer) = key;
+        match kind {
+            0 => run,
+            1 => Command {
+                refresh: one.max(Duration::from_millis(100)),
+                run: run
+                    .run
+                    .into_iter()
+                    .filter(|one| !one.contains("{{"))
+                    .collect(),
+                ..run
+            },
+            _ => Command {
+                cache: one,
+                stale,
+                failure_cache,
+                cache_key: CacheKey { request, peer },
+                ..run
+            },
+        }
+    });
+    command.boxed()
+}
+
 fn reply() -> BoxedStrategy<Reply> {
     let body = prop_oneof![
+        command().prop_map(|command| Body::Command(Box::new(command))),
         text().prop_map(Body::Text),
         Just(Body::Echo),
         "[a-z/\u{e4}\"]{1,10}".prop_map(|path| Body::File(path.into())),
@@ -127,9 +214,28 @@ fn numbers() -> BoxedStrategy<Service> {
     service.boxed()
 }
 
-/// Takes out what only an HTTP service may say, where the service is none.
-fn without_http(mut service: Service) -> Service {
-    if service.read != Read::Http {
+/// Takes out what contradicts the rest: what only an HTTP service may say where it is none, what the
+/// reply of a command may not say, and a timeout that the reply's would always beat.
+fn consistent(mut service: Service) -> Service {
+    let is_http = service.read == Read::Http;
+    if let Body::Command(command) = &mut service.reply.body {
+        let (one, other) = (command.timeout, service.reply_timeout);
+        command.timeout = one.min(other);
+        // Random ones are never equal.
+        service.reply_timeout = one.max(other);
+        if !is_http {
+            command.output = Output::Raw;
+        }
+        service.reply.status = Reply::default().status;
+        if command.output == Output::Raw {
+            let body = service.reply.body;
+            service.reply = Reply {
+                body,
+                ..Reply::default()
+            };
+        }
+    }
+    if !is_http {
         let body = service.reply.body;
         service.reply = Reply {
             body,
@@ -154,7 +260,7 @@ fn service(index: u16) -> BoxedStrategy<Service> {
     let service = (numbers(), peers, read(), reply(), notices).prop_map(
         move |(numbers, (listen, allow, deny), read, reply, notices)| {
             let [busy, denied, failed, timed_out] = notices;
-            without_http(Service {
+            consistent(Service {
                 name: format!("s-{index}"),
                 listen,
                 allow,

@@ -130,3 +130,22 @@ fn a_service_is_renamed_if_it_keeps_its_addresses() {
         &["service `old` renamed to `new`", "service `other` added"],
     );
 }
+
+#[test]
+fn a_commands_tables_change_as_a_whole() {
+    let command = |keys: &str| {
+        let service = SERVICE.replace("reply.text = \"x\"\n", "");
+        format!("{service}[service.reply.command]\nrun = [\"/bin/x\"]\n{keys}")
+    };
+    let old = "exit_status = { 0 = 200 }\nenvironment = { A = \"1\", B = \"2\" }\n";
+    let new = "environment = { B = \"2\" }\nexit_status = { 0-255 = 200 }\nstdin = \"nothing\"\n";
+    check(
+        &command(old),
+        &command(new),
+        &[
+            "a: reply.command.stdin = \"request\" -> \"nothing\"",
+            "a: reply.command.exit_status = { 0 = 200 } -> { 0-255 = 200 }",
+            "a: reply.command.environment = { A = \"1\", B = \"2\" } -> { B = \"2\" }",
+        ],
+    );
+}

@@ -6,6 +6,8 @@ use crate::config::load::parse;
 
 /// Any config that a file can say.
 mod any;
+/// The table of a command.
+mod command;
 /// What differs is told.
 mod diff;
 /// Files, includes, defaults.

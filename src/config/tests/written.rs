@@ -97,6 +97,16 @@ x
 y\u0007"""
 reply.headers."X.Y" = "1"
 busy.headers = {}
+[[service]]
+name = "b"
+listen = "127.0.0.1:2"
+read = "http"
+[service.reply]
+headers = { A = "b" }
+[service.reply.command]
+run = ["/bin/x"]
+output = "body"
+exit_status = { 2 = 500, 0 = 200, 1 = 200 }
 "#;
     std::fs::write(folder.path().join("conf.d/a\u{1b}.toml"), service).unwrap();
     let loaded = load(&path).unwrap();
@@ -112,6 +122,10 @@ busy.headers = {}
         "reply.headers.\"X.Y\" = \"1\" # conf.d/a\\u001B.toml:11",
         "busy.headers = {} # conf.d/a\\u001B.toml:12",
         "denied.headers = {} # default",
+        "reply.command.run = [\"/bin/x\"] # conf.d/a\\u001B.toml:20",
+        "reply.command.exit_status = { 0-1 = 200, 2 = 500 } # conf.d/a\\u001B.toml:22",
+        "reply.command.environment = { PATH = \"/usr/local/bin:/usr/bin:/bin\" } # default",
+        "reply.headers.A = \"b\" # conf.d/a\\u001B.toml:18",
     ] {
         let spaced = |shown: &str| shown.split_whitespace().collect::<Vec<_>>().join(" ") == line;
         assert!(page.lines().any(spaced), "no {line} in\n{page}");
