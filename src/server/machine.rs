@@ -3,24 +3,19 @@
 //! Only warnings: who checks a configuration is not always the user, the machine or the moment that
 //! it is for. Whether an address is in use is not asked: replyd itself may use it.
 
-use std::collections::HashMap;
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+/// What is looked at on disks.
+mod looks;
 
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
 
 use crate::config::address::Address;
 use crate::config::document::Place;
 use crate::config::fault::Fault;
 use crate::config::load::Loaded;
-use crate::config::reply::Body;
-use crate::reply::file;
 use crate::server::{limits, user};
-
-/// How long all looks at disks together may take: a network mount may hang for good.
-const LOOKS_MAX: Duration = Duration::from_secs(1);
 
 /// The capability to bind low ports, capabilities(7).
 const CAP_NET_BIND_SERVICE: u32 = 10;
@@ -36,6 +31,9 @@ pub struct Machine {
 
     /// Descriptors that there may be at most, the hard limit.
     pub descriptors: usize,
+
+    /// Who would start replyd; 0: root.
+    pub uid: u32,
 }
 
 impl Machine {
@@ -46,6 +44,7 @@ impl Machine {
             first_port: first_port(),
             backlog_max: sysctl("net/core/somaxconn"),
             descriptors: limits::descriptors(),
+            uid: rustix::process::geteuid().as_raw(),
         }
     }
 }
@@ -53,11 +52,12 @@ impl Machine {
 /// All such warnings of a configuration.
 pub(super) fn all(loaded: &Loaded, machine: &Machine) -> Vec<Fault> {
     let mut found = user::unknown(loaded);
+    found.extend(user::of_commands(loaded, machine.uid));
     let too_many = limits::fitting(loaded, machine.descriptors).err();
     found.extend(too_many.map(|fault| *fault));
     found.extend(addresses(loaded, machine.first_port));
     found.extend(backlogs(loaded, machine.backlog_max));
-    found.extend(disks(loaded));
+    found.extend(looks::all(loaded));
     found.into_iter().map(Fault::warning).collect()
 }
 
@@ -149,139 +149,9 @@ fn sysctl(name: &str) -> Option<u32> {
     text.ok()?.trim().parse().ok()
 }
 
-/// What is looked at on a disk.
-#[derive(Clone)]
-enum Look {
-    /// The file of a reply, which is to be read.
-    File(PathBuf),
-    /// The folder of a unix socket, which is to be made there.
-    Folder(PathBuf),
-}
-
-impl Look {
-    fn look(&self) -> io::Result<()> {
-        match self {
-            Self::File(path) => file::try_out(path),
-            Self::Folder(path) => {
-                let modes = Access::WRITE_OK | Access::EXEC_OK;
-                Ok(accessat(CWD, path, modes, AtFlags::EACCESS)?)
-            }
-        }
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::File(_) => "file",
-            Self::Folder(_) => "folder",
-        }
-    }
-
-    fn fault(&self, loaded: &Loaded, place: &Place, error: &io::Error) -> Fault {
-        let why = match error.kind() {
-            ErrorKind::NotFound => format!("there is no such {}", self.kind()),
-            ErrorKind::PermissionDenied => "this user has no permission".to_owned(),
-            ErrorKind::TimedOut => "no answer within a second: does the disk hang?".to_owned(),
-            _ => error.to_string(),
-        };
-        match self {
-            Self::File(_) => {
-                let message = "the file of this reply can't be read";
-                let fault = loaded.fault(place, message, why, None);
-                fault.help("until it can, the reply is `failed`")
-            }
-            Self::Folder(folder) => {
-                let message = format!("no socket can be made in {}", folder.display());
-                let fault = loaded.fault(place, message, why, None);
-                fault.help("make the folder; under systemd RuntimeDirectory= does")
-            }
-        }
-    }
-}
-
-fn disks(loaded: &Loaded) -> Vec<Fault> {
-    let folders = listen(loaded).filter_map(|(place, address)| match address {
-        Address::Unix(path) => Some((place, Look::Folder(path.parent()?.to_owned()))),
-        Address::Tcp(_) => None,
-    });
-    let services = loaded.config.services.iter().enumerate();
-    let files = services.filter_map(|(index, service)| match &service.reply.body {
-        Body::File(path) => Some((
-            Place::service(index, "reply.file"),
-            Look::File(path.clone()),
-        )),
-        Body::Text(_) | Body::Echo | Body::Command(_) => None,
-    });
-    let (places, looks): (Vec<Place>, Vec<Look>) = folders.chain(files).unzip();
-    let answers = within(LOOKS_MAX, looks.clone(), Look::look);
-    let asked = places.iter().zip(&looks).zip(answers);
-    let wrong = asked.filter_map(|((place, look), answer)| Some((place, look, answer.err()?)));
-    wrong
-        .map(|(place, look, error)| look.fault(loaded, place, &error))
-        .collect()
-}
-
-/// Asks all of `looks` on a thread of its own, and returns the answers in their order. The first one
-/// that has not come when the time is over is an error, and the last.
-fn within<L: Send + 'static>(
-    time: Duration,
-    looks: Vec<L>,
-    look: fn(&L) -> io::Result<()>,
-) -> Vec<io::Result<()>> {
-    let count = looks.len();
-    if count == 0 {
-        return Vec::new();
-    }
-    let (answers_tx, answers_rx) = crossbeam_channel::bounded(count);
-    let asking = std::thread::Builder::new().name("looks".to_owned());
-    let asking = asking.spawn(move || {
-        // There is room for all of them. Who asks may have gone.
-        let is_heard = |one: &L| answers_tx.send(look(one)).is_ok();
-        looks.iter().all(is_heard)
-    });
-    if let Err(error) = asking {
-        return vec![Err(error)];
-    }
-    let until = Instant::now() + time;
-    let mut answers = Vec::new();
-    while answers.len() < count {
-        let Ok(answer) = answers_rx.recv_deadline(until) else {
-            answers.push(Err(ErrorKind::TimedOut.into()));
-            break;
-        };
-        answers.push(answer);
-    }
-    answers
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossbeam_channel::Receiver;
-
-    #[test]
-    fn a_disk_that_hangs_holds_nobody_up() {
-        // Hangs until the other end of the channel is dropped.
-        let (hanging_tx, hanging) = crossbeam_channel::bounded::<()>(0);
-        let (_, free) = crossbeam_channel::bounded(0);
-        let wait = |one: &Receiver<()>| {
-            let _disconnected = one.recv();
-            Ok(())
-        };
-        let kinds = |looks, time| -> Vec<_> {
-            let answers = within(time, looks, wait).into_iter();
-            answers
-                .map(|answer| answer.map_err(|error| error.kind()))
-                .collect()
-        };
-        let looks = vec![hanging, free.clone()];
-        assert_eq!(
-            kinds(looks, Duration::from_millis(1)),
-            [Err(ErrorKind::TimedOut)]
-        );
-        let looks = vec![free.clone(), free];
-        assert_eq!(kinds(looks, Duration::from_secs(60)), [Ok(()), Ok(())]);
-        drop(hanging_tx);
-    }
 
     #[test]
     fn who_may_bind_low_ports_is_not_warned() {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::address::Address;
+use crate::config::command::{Command, Stdin};
 use crate::config::document::Place;
 use crate::config::fault::Fault;
 use crate::config::framing::Read;
@@ -30,6 +31,7 @@ pub(super) fn all(loaded: &Loaded) -> Vec<Fault> {
         found.extend(of.timeouts());
         found.extend(of.relative_file());
         found.extend(of.request_of_nothing());
+        found.extend(of.reply_to_another());
         found.extend(of.texts_never_sent());
     }
     found.into_iter().map(Fault::warning).collect()
@@ -60,6 +62,13 @@ impl OfService<'_> {
         Place::service(self.index, key)
     }
 
+    fn command(&self) -> Option<&Command> {
+        match &self.service.reply.body {
+            Body::Command(command) => Some(command),
+            _ => None,
+        }
+    }
+
     fn is_written(&self, key: &str) -> bool {
         self.loaded.sources.has(&self.place(key))
     }
@@ -82,8 +91,13 @@ impl OfService<'_> {
                 default.reply_timeout,
             ),
         ];
+        let command = self.command().map(|command| {
+            let default = Command::default().timeout;
+            ("reply.command.timeout_seconds", command.timeout, default)
+        });
         let long = timeouts
             .into_iter()
+            .chain(command)
             .filter(|(_, timeout, default)| !is_meant(*timeout, *default));
         let faults = long.map(|(key, ..)| {
             let label = format!("a stop waits for {} s at most", grace_period.as_secs_f64());
@@ -115,19 +129,42 @@ impl OfService<'_> {
     }
 
     fn request_of_nothing(&self) -> Option<Fault> {
-        let reads = self.service.read != Read::Nothing;
-        // One that does not compile is an error already.
-        let reply = Some(())
-            .filter(|()| !reads)
-            .and_then(|()| build::reply(self.service, false).ok())?;
-        reply.uses_request().then(|| {
-            let label = "read = \"nothing\": this is always empty";
-            let place = self.place("reply.text");
-            let fault = self
-                .loaded
-                .fault(&place, "a placeholder without a request", label, None);
-            fault.help("leave `{{ request }}` out, or set `read` to how a request ends")
-        })
+        if self.service.read != Read::Nothing {
+            return None;
+        }
+        let key = match &self.service.reply.body {
+            Body::Text(_) => {
+                // One that does not compile is an error already.
+                let reply = build::reply(self.service, false).ok()?;
+                reply.uses_request().then(|| "reply.text".to_owned())?
+            }
+            Body::Command(command) => format!("reply.command.run.{}", command.request_argument()?),
+            Body::Echo | Body::File(_) => return None,
+        };
+        let message = "a placeholder without a request";
+        let label = "read = \"nothing\": this is always empty";
+        let fault = self.loaded.fault(&self.place(&key), message, label, None);
+        Some(fault.help("leave `{{ request }}` out, or set `read` to how a request ends"))
+    }
+
+    /// A command that is told of the request, and whose reply goes to who asked something else. That
+    /// it reads what a health check sends means nothing.
+    fn reply_to_another(&self) -> Option<Fault> {
+        let command = self.command()?;
+        let is_health_check = self.service.read == Read::Http;
+        let reads = command.stdin == Stdin::Request && !is_health_check;
+        let is_told = reads || command.request_argument().is_some();
+        let is_asked = is_told && self.service.read != Read::Nothing;
+        if !is_asked || command.cache.is_zero() || command.cache_key.request {
+            return None;
+        }
+        let place = self.place("reply.command.cache_seconds");
+        let message = "a reply to one request that answers every other";
+        let label = "whoever asks within this time gets it, whatever they ask";
+        let fault = self.loaded.fault(&place, message, label, None);
+        Some(fault.help(
+            "set cache_key = [\"request\"], or stdin = \"nothing\" if the command doesn't read it",
+        ))
     }
 
     /// Contents beside a status that has none.
@@ -138,7 +175,7 @@ impl OfService<'_> {
             Body::Text(_) => Some("text"),
             Body::Echo => Some("echo"),
             Body::File(_) => Some("file"),
-            // What it may say about its status is `check`'s to say.
+            // Its status is not in `status`.
             Body::Command(_) => None,
         };
         let said = service.notices().into_iter().map(|(key, notice)| {

@@ -149,6 +149,7 @@ const MACHINE: Machine = Machine {
     first_port: 1024,
     backlog_max: Some(4096),
     descriptors: 1000,
+    uid: 0,
 };
 
 /// Set, a file is written anew instead of compared.
