@@ -15,6 +15,8 @@ use crate::config::check::{self, Wrong};
 use crate::config::document::{Document, Node, Place, Sources, Spot};
 use crate::config::fault::{Fault, Faults};
 use crate::config::file;
+use crate::config::framing::Read;
+use crate::config::types::Service;
 use crate::config::{Config, syntax, table};
 
 /// The most files that includes may lead to.
@@ -230,11 +232,23 @@ impl Draft {
                 return;
             }
             let outcome = table::read(document, "", service, &mut self.faults);
-            self.wrong
-                .service(self.config.services.len(), outcome.wrong);
-            self.config.services.push(outcome.value);
+            let number = self.config.services.len();
+            self.wrong.service(number, outcome.wrong);
             self.sources.services.push((Arc::clone(document), index));
+            self.service(number, outcome.value);
         }
+    }
+
+    /// Adds a service that was read; what is left out may depend on what is not.
+    fn service(&mut self, number: usize, mut service: Service) {
+        let text = Place::service(number, "maintenance.text");
+        if let Some(maintenance) = &mut service.maintenance
+            && service.read == Read::Http
+            && !self.sources.has(&text)
+        {
+            maintenance.speak_http();
+        }
+        self.config.services.push(service);
     }
 
     fn include(

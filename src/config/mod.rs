@@ -15,6 +15,8 @@ pub mod duration;
 pub mod framing;
 /// What only an HTTP reply has: `status`, `headers`, `content_type`.
 pub mod header;
+/// What is said instead of the reply while a file exists: the key `maintenance`.
+pub mod maintenance;
 /// Which peers: `10.0.0.0/8`, `::1`.
 pub mod network;
 /// What is answered: the keys `reply`, `busy`, `denied`, `failed`, `timed_out`.

@@ -16,7 +16,14 @@ use crate::config::value;
 pub const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
 /// The keys of the texts that a service may say: each is a table.
-pub const TEXTS: [&str; 5] = ["reply", "busy", "denied", "failed", "timed_out"];
+pub const TEXTS: [&str; 6] = [
+    "reply",
+    "busy",
+    "denied",
+    "failed",
+    "timed_out",
+    "maintenance",
+];
 
 /// The keys in those tables that only an HTTP service has.
 pub const HTTP_KEYS: [&str; 3] = ["status", "headers", "content_type"];

@@ -19,6 +19,7 @@ use crate::config::duration::{
 };
 use crate::config::framing::{DELIMITER_BYTES_MAX, REQUEST_BYTES_MAX, Read};
 use crate::config::header::{HEADERS_MAX, Headers};
+use crate::config::maintenance::{Maintenance, MaintenanceTable};
 use crate::config::network::Networks;
 use crate::config::reply::{Notice, NoticeTable, Reply, ReplyTable};
 use crate::config::types::Service;
@@ -220,6 +221,18 @@ impl JsonSchema for Reply {
         let exactly_one =
             ["text", "echo", "file", "command"].map(|key| json!({ "required": [key] }));
         schema.insert("oneOf".to_owned(), json!(exactly_one));
+        schema
+    }
+}
+
+impl JsonSchema for Maintenance {
+    fn schema_name() -> Cow<'static, str> {
+        "Maintenance".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = MaintenanceTable::json_schema(generator);
+        schema.insert("required".to_owned(), json!(["file"]));
         schema
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::config::address::Address;
 use crate::config::duration::{PositiveSeconds, Seconds, UserTimeout, WholeSeconds};
 use crate::config::framing::{REQUEST_BYTES_MAX, Read};
+use crate::config::maintenance::Maintenance;
 use crate::config::network::Networks;
 use crate::config::reply::{self, Notice, Reply};
 use crate::config::schema;
@@ -316,6 +317,11 @@ pub struct Service {
     /// Said when the reply was not made in time.
     #[serde(deserialize_with = "reply::timed_out")]
     pub timed_out: Notice,
+
+    /// Said instead of the reply while a file exists. Left out: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Maintenance")]
+    pub maintenance: Option<Maintenance>,
 }
 
 impl Service {
@@ -324,13 +330,16 @@ impl Service {
 
     /// What is said instead of the reply, each with its key.
     #[must_use]
-    pub fn notices(&self) -> [(&'static str, &Notice); 4] {
-        [
+    pub fn notices(&self) -> Vec<(&'static str, &Notice)> {
+        let maintenance = self.maintenance.as_ref();
+        let mut notices = vec![
             ("busy", &self.busy),
             ("denied", &self.denied),
             ("failed", &self.failed),
             ("timed_out", &self.timed_out),
-        ]
+        ];
+        notices.extend(maintenance.map(|said| ("maintenance", &said.notice)));
+        notices
     }
 }
 
@@ -363,6 +372,7 @@ impl Default for Service {
             denied: Notice::denied(),
             failed: Notice::failed(),
             timed_out: Notice::timed_out(),
+            maintenance: None,
         }
     }
 }

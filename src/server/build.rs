@@ -197,7 +197,7 @@ fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
             faults.push(loaded.fault(
                 &Place::service(index, &format!("{key}.text")),
                 "no placeholders here",
-                "this is sent when there is no time to fill them in",
+                "this is sent as it is",
                 Some("write plain text; only `reply.text` is a template".to_owned()),
             ));
         }

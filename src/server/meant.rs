@@ -29,7 +29,7 @@ pub(super) fn all(loaded: &Loaded) -> Vec<Fault> {
             service,
         };
         found.extend(of.timeouts());
-        found.extend(of.relative_file());
+        found.extend(of.relative_files());
         found.extend(of.request_of_nothing());
         found.extend(of.reply_to_another());
         found.extend(of.texts_never_sent());
@@ -116,16 +116,22 @@ impl OfService<'_> {
         faults.collect()
     }
 
-    fn relative_file(&self) -> Option<Fault> {
-        let Body::File(path) = &self.service.reply.body else {
-            return None;
+    fn relative_files(&self) -> Vec<Fault> {
+        let reply = match &self.service.reply.body {
+            Body::File(path) => Some(("reply.file", path)),
+            Body::Text(_) | Body::Echo => None,
         };
-        path.is_relative().then(|| {
+        let maintenance = self.service.maintenance.as_ref();
+        let maintenance = maintenance.map(|said| ("maintenance.file", &said.file));
+        let files = reply.into_iter().chain(maintenance);
+        let relative = files.filter(|(_, path)| path.is_relative());
+        let faults = relative.map(|(key, _)| {
             let label = "relative to the folder that replyd is started in";
-            let place = self.place("reply.file");
+            let place = self.place(key);
             let fault = self.loaded.fault(&place, "a relative path", label, None);
             fault.help("write the whole path: under systemd that folder is `/`")
-        })
+        });
+        faults.collect()
     }
 
     fn request_of_nothing(&self) -> Option<Fault> {

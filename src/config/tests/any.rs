@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::config::address::Address;
 use crate::config::command::{CacheKey, Command, Output, Stdin};
 use crate::config::framing::Read;
+use crate::config::maintenance::Maintenance;
 use crate::config::reply::{Body, Notice, Reply};
 use crate::config::types::{Admin, Queue, Server, Service, Workers};
 
@@ -191,6 +192,14 @@ fn notice() -> BoxedStrategy<Notice> {
     notice.boxed()
 }
 
+fn maintenance() -> BoxedStrategy<Option<Maintenance>> {
+    let maintenance = ("[a-z/\u{e4}\"]{1,10}", notice()).prop_map(|(file, notice)| Maintenance {
+        file: file.into(),
+        notice,
+    });
+    proptest::option::of(maintenance).boxed()
+}
+
 /// A service that differs from the default in its numbers.
 fn numbers() -> BoxedStrategy<Service> {
     let times = [duration(1), duration(1), duration(0), duration(0)];
@@ -241,12 +250,17 @@ fn consistent(mut service: Service) -> Service {
             body,
             ..Reply::default()
         };
+        let maintenance = service.maintenance.as_mut();
+        let maintenance = maintenance.map(|said| (&mut said.notice, Notice::busy()));
         for (notice, default) in [
             (&mut service.busy, Notice::busy()),
             (&mut service.denied, Notice::denied()),
             (&mut service.failed, Notice::failed()),
             (&mut service.timed_out, Notice::timed_out()),
-        ] {
+        ]
+        .into_iter()
+        .chain(maintenance)
+        {
             let text = std::mem::take(&mut notice.text);
             *notice = Notice { text, ..default };
         }
@@ -255,11 +269,11 @@ fn consistent(mut service: Service) -> Service {
 }
 
 fn service(index: u16) -> BoxedStrategy<Service> {
-    let notices = [notice(), notice(), notice(), notice()];
+    let notices = ([notice(), notice(), notice(), notice()], maintenance());
     let peers = (listen(index), networks(), networks());
     let service = (numbers(), peers, read(), reply(), notices).prop_map(
         move |(numbers, (listen, allow, deny), read, reply, notices)| {
-            let [busy, denied, failed, timed_out] = notices;
+            let ([busy, denied, failed, timed_out], maintenance) = notices;
             consistent(Service {
                 name: format!("s-{index}"),
                 listen,
@@ -271,6 +285,7 @@ fn service(index: u16) -> BoxedStrategy<Service> {
                 denied,
                 failed,
                 timed_out,
+                maintenance,
                 ..numbers
             })
         },

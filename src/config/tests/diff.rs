@@ -73,6 +73,11 @@ fn a_change_is_one_line() {
         ],
     );
     check(
+        SERVICE,
+        &format!("{SERVICE}maintenance.file = \"/x\"\n"),
+        &["a: maintenance = unset -> { file = \"/x\", text = \"maint\\n\" }"],
+    );
+    check(
         &named("a", 1, "read = \"line\""),
         &named("a", 1, "read = { bytes = 4 }"),
         &["a: read = \"line\" -> { bytes = 4 }"],

@@ -180,7 +180,6 @@ fn keys_of_later_versions_are_unknown() {
         "max_rate_per_source = 1.0",
         &["unknown key `max_rate_per_source`"],
     );
-    in_service("maintenance = {}", &["unknown key `maintenance`"]);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The range of each value, and the rules that take more than one.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{SERVICE, address, in_service, one, valid};
 use crate::config::address::Address;
 use crate::config::framing::Read;
-use crate::config::reply::Body;
+use crate::config::reply::{Body, CONTENT_TYPE};
 
 #[test]
 fn numbers_have_bounds() {
@@ -292,6 +293,46 @@ fn http_keys_need_http() {
             &["replyd computes this header itself"],
         );
     }
+}
+
+#[test]
+fn maintenance_takes_a_file_and_the_rest_has_defaults() {
+    let said = |lines: &str| {
+        let config = valid(&format!("{SERVICE}{lines}\n"));
+        config.services[0].maintenance.clone().unwrap()
+    };
+    let plain = said("maintenance.file = \"/x\"");
+    assert_eq!(plain.file, Path::new("/x"));
+    assert_eq!(plain.notice.text, "maint\n");
+    let http = said("maintenance = { file = \"/x\" }\nread = \"http\"").notice;
+    assert_eq!(
+        (http.status, http.content_type.as_str()),
+        (503, CONTENT_TYPE)
+    );
+    assert_eq!(http.text, "down for maintenance, please try again later\n");
+    let own =
+        said("read = \"http\"\nmaintenance = { file = \"/x\", text = \"maint\\n\", status = 200 }");
+    assert_eq!(
+        (own.notice.text.as_str(), own.notice.status),
+        ("maint\n", 200)
+    );
+
+    let wrong = "wrong value for `maintenance`";
+    in_service("maintenance = {}", &[wrong, "it has no `file`"]);
+    in_service("maintenance.text = \"x\"", &[wrong, "write file = "]);
+    in_service("maintenance = \"/x\"", &[wrong, "a table, such as { file"]);
+    in_service(
+        "maintenance.file = \"\"",
+        &["wrong value for `maintenance.file`", "this is no path"],
+    );
+    in_service(
+        "maintenance = { file = \"/x\", headers = { A = \"b\" } }",
+        &["`maintenance.headers` without read = \"http\""],
+    );
+    in_service(
+        "maintenance = { fil = \"/x\" }",
+        &["unknown key `maintenance.fil`", "did you mean `file`?"],
+    );
 }
 
 #[test]

@@ -28,6 +28,8 @@ enum Look {
     File(PathBuf),
     /// The folder of a unix socket, which is to be made there.
     Folder(PathBuf),
+    /// The folder of a maintenance file, which is to be looked for there.
+    Maintenance(PathBuf),
     /// The program of a command, which is to be run.
     Program(PathBuf),
     /// The folder that a command is started in.
@@ -39,6 +41,7 @@ impl Look {
         match self {
             Self::File(path) => file::try_out(path),
             Self::Folder(path) => may(path, Access::WRITE_OK | Access::EXEC_OK),
+            Self::Maintenance(path) => may(path, Access::EXEC_OK),
             Self::Program(path) => program(path),
             Self::WorkingDirectory(path) => {
                 if fs::metadata(path)?.is_dir() {
@@ -53,7 +56,7 @@ impl Look {
     fn kind(&self) -> &'static str {
         match self {
             Self::File(_) | Self::Program(_) => "file",
-            Self::Folder(_) | Self::WorkingDirectory(_) => "folder",
+            Self::Folder(_) | Self::Maintenance(_) | Self::WorkingDirectory(_) => "folder",
         }
     }
 
@@ -77,6 +80,11 @@ impl Look {
                 let message = format!("no socket can be made in {}", folder.display());
                 let fault = loaded.fault(place, message, why, None);
                 fault.help("make the folder; under systemd RuntimeDirectory= does")
+            }
+            Self::Maintenance(folder) => {
+                let message = format!("no maintenance can begin in {}", folder.display());
+                let fault = loaded.fault(place, message, why, None);
+                fault.help("make the folder, and let replyd's user enter it")
             }
             Self::Program(_) => {
                 let fault = loaded.fault(place, "this command can't be run", why, None);
@@ -151,7 +159,11 @@ pub(super) fn all(loaded: &Loaded) -> Vec<Fault> {
                 program.into_iter().chain([folder]).collect()
             }
         };
-        let looks = looks.into_iter();
+        let maintenance = service.maintenance.as_ref().and_then(|it| it.file.parent());
+        // A name alone is in the folder that replyd is started in.
+        let folder = maintenance.map(|folder| Look::Maintenance(Path::new(".").join(folder)));
+        let folder = folder.map(|look| ("maintenance.file", look));
+        let looks = looks.into_iter().chain(folder);
         looks.map(move |(key, look)| (Place::service(index, key), look))
     });
     let (places, looks): (Vec<Place>, Vec<Look>) = folders.chain(replies).unzip();
