@@ -9,6 +9,7 @@
 //! Knows nothing of connections or threads: the sets of labels are handed in.
 
 mod log;
+mod maintenance;
 mod pool;
 mod process;
 mod service;
@@ -21,6 +22,7 @@ use prometheus::{
 };
 
 pub use log::LogMetrics;
+pub use maintenance::IsActive;
 pub use pool::PoolMetrics;
 pub use service::ServiceMetrics;
 
@@ -48,6 +50,7 @@ pub struct Metrics {
     registry: Registry,
     pools: pool::Pools,
     services: ServiceFamilies,
+    maintenances: maintenance::Maintenances,
     listener_queue_length: IntGaugeVec,
     listener_queue_limit: IntGaugeVec,
     reload_successful: IntGauge,
@@ -78,6 +81,7 @@ impl Metrics {
         let metrics = Self {
             pools: pool::Pools::default(),
             services: ServiceFamilies::new(&families, labels),
+            maintenances: maintenance::Maintenances::default(),
             listener_queue_length: families.gauges(
                 "listener_queue_length",
                 "Connections in the kernel's queue of a TCP listener, not accepted yet.",
@@ -100,6 +104,7 @@ impl Metrics {
         };
         families.build_info();
         register(&registry, metrics.pools.clone());
+        register(&registry, metrics.maintenances.clone());
         register(&registry, process::ProcessCollector::new());
         metrics
     }
@@ -141,6 +146,11 @@ impl Metrics {
     /// Forgets a pool.
     pub fn forget_pool(&self, name: &str) {
         self.pools.forget(name);
+    }
+
+    /// Tells of the maintenance of these services, and of no others from now on.
+    pub fn maintenance(&self, services: Vec<(String, IsActive)>) {
+        self.maintenances.set(services);
     }
 
     /// Adds a pool: `queue_length` is asked at each scrape, `queue_capacity` is in connections.
@@ -246,6 +256,7 @@ fn register(registry: &Registry, collector: impl prometheus::core::Collector + '
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     fn metrics() -> Metrics {
         Metrics::new(Labels {
@@ -306,6 +317,22 @@ mod tests {
         ] {
             check(&page, line);
         }
+    }
+
+    #[test]
+    fn maintenance_is_told_as_it_is_and_only_of_services_that_may_have_it() {
+        let metrics = metrics();
+        let render = || String::from_utf8(metrics.render()).expect("UTF-8");
+        assert!(!render().contains("maintenance"));
+        let active = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&active);
+        let is_active: IsActive = Box::new(move || told.load(Relaxed));
+        metrics.maintenance(vec![("hello".to_owned(), is_active)]);
+        check(&render(), "replyd_maintenance_active{service=\"hello\"} 0");
+        active.store(true, Relaxed);
+        check(&render(), "replyd_maintenance_active{service=\"hello\"} 1");
+        metrics.maintenance(Vec::new());
+        assert!(!render().contains("maintenance"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod error;
 mod half_open;
 mod limits;
 pub mod machine;
+mod maintenance;
 mod meant;
 mod open;
 mod read;
@@ -18,6 +19,7 @@ mod user;
 mod watchdog;
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,6 +38,7 @@ use crate::exchange::outcome::Outcome;
 use crate::metrics::{Labels, Metrics};
 use crate::server::error::died;
 use crate::server::machine::Machine;
+use crate::server::maintenance::Lookout;
 use crate::server::open::Opener;
 use crate::server::reload::{Reloads, Request};
 use crate::server::roster::{Next, Roster};
@@ -88,6 +91,7 @@ pub struct Server {
     on_taken: Box<dyn Fn(&Config) + Send>,
     notifier: Notifier,
     opener: Opener,
+    lookout: Lookout,
     reloads: Reloads,
     watchdog: Watchdog,
 }
@@ -172,6 +176,8 @@ impl Server {
             );
         }
         tracing::info!(max_connections, "limits");
+        let lookout = Lookout::start(&main.roster).map_err(threads)?;
+        lookout.keep(&main.roster, &metrics);
         let limits = build::limits(max_connections);
         let main = Half::start("acceptor", main, limits, access_log, &metrics)?;
         let limits = build::admin_limits();
@@ -190,6 +196,7 @@ impl Server {
             watchdog: Watchdog::new(notifier.clone()),
             notifier,
             opener,
+            lookout,
             reloads: Reloads::new(requests),
         };
         server.notifier.ready(&server.status());
@@ -283,10 +290,7 @@ impl Half {
             access_log,
             change: next.change,
         };
-        let engine = Engine::start(options, metrics).map_err(|error| StartError::System {
-            what: "start the threads",
-            error,
-        })?;
+        let engine = Engine::start(options, metrics).map_err(threads)?;
         Ok(Self {
             engine,
             roster: next.roster,
@@ -297,6 +301,13 @@ impl Half {
         let listeners = self.roster.listeners();
         let listeners = listeners.map(|(name, bound)| (name.to_owned(), bound.addr.clone()));
         listeners.collect()
+    }
+}
+
+fn threads(error: io::Error) -> StartError {
+    StartError::System {
+        what: "start the threads",
+        error,
     }
 }
 

@@ -41,8 +41,8 @@ STOP_SECONDS = 10
 # What Grafana would put in for its variables.
 VARIABLES = {"__rate_interval": f"{RATE_INTERVAL_SECONDS}s", "job": JOB, "instance": ".*", "service": ".*"}
 
-# Families that are on the page only after what they count has happened.
-ON_OCCURRENCE = {"replyd_accept_errors_total"}
+# Families that are on the page only after what they count has happened, or with a key that has no default.
+ON_OCCURRENCE = {"replyd_accept_errors_total", "replyd_maintenance_active"}
 
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')

@@ -72,7 +72,7 @@ impl Exchange {
             request,
             is_head: self.is_head,
         };
-        match cx.options.replies.reply.begin(&asked, &mut output) {
+        match cx.options.replies.begin(&asked, &mut output) {
             Begun::Written => {
                 self.reply_bytes += output.total_bytes() as u64;
                 self.write(output, None, cx);

@@ -216,6 +216,7 @@ fn service(framing: Framing, reply: Reply) -> Options {
         denied: page("denied\n", 403),
         failed: page("failed\n", 500),
         timed_out: page("timed out\n", 504),
+        maintenance: None,
         is_http,
     };
     Options {

@@ -11,6 +11,7 @@ pub mod call;
 mod complaint;
 pub mod file;
 pub mod http;
+pub mod maintenance;
 pub mod output;
 pub mod page;
 pub mod template;
@@ -23,6 +24,7 @@ use crate::reply::calendar::Calendar;
 use crate::reply::call::Call;
 use crate::reply::file::{FileJob, Source};
 use crate::reply::http::{HttpHead, HttpOptions};
+use crate::reply::maintenance::Maintenance;
 use crate::reply::output::Output;
 use crate::reply::page::Page;
 use crate::reply::template::Template;
@@ -44,6 +46,9 @@ pub struct Replies {
 
     /// When the reply was not there in time.
     pub timed_out: Page,
+
+    /// Instead of the reply, while the service is under maintenance; `None`: it never is.
+    pub maintenance: Option<Maintenance>,
 
     /// Whether the service speaks HTTP: faults then get a page.
     pub is_http: bool,
@@ -184,6 +189,21 @@ impl Job {
         match self {
             Self::File(job) => job.reuse(buffer),
             Self::Call(_) => {}
+        }
+    }
+}
+
+impl Replies {
+    /// Begins what a complete request is answered with.
+    pub fn begin(&self, asked: &Asked<'_>, output: &mut Output) -> Begun {
+        match &self.maintenance {
+            Some(maintenance) if maintenance.flag.is_active() => {
+                maintenance
+                    .page
+                    .write(asked.calendar, asked.is_head, output);
+                Begun::Written
+            }
+            _ => self.reply.begin(asked, output),
         }
     }
 }

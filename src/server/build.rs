@@ -20,6 +20,7 @@ use crate::exchange::{HalfClose, Options};
 use crate::metrics::Metrics;
 use crate::reply::file::Source;
 use crate::reply::http::{HttpHead, HttpOptions};
+use crate::reply::maintenance::{Flag, Maintenance};
 use crate::reply::page::Page;
 use crate::reply::template::Template;
 use crate::reply::{Built, Replies, Reply};
@@ -102,6 +103,7 @@ pub(super) fn admin(config: &types::Admin, admin: &Arc<Admin>) -> Draft {
         denied: notice(&table.denied, true),
         failed: notice(&table.failed, true),
         timed_out: notice(&table.timed_out, true),
+        maintenance: None,
         is_http: true,
     };
     Draft {
@@ -209,6 +211,10 @@ fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
             denied: notice(&service.denied, is_http),
             failed: notice(&service.failed, is_http),
             timed_out: notice(&service.timed_out, is_http),
+            maintenance: service.maintenance.as_ref().map(|said| Maintenance {
+                flag: Arc::<Flag>::default(),
+                page: notice(&said.notice, is_http),
+            }),
             is_http,
         }),
         Ok(_) => Err(faults),

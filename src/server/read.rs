@@ -9,10 +9,12 @@ use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::config::diff::{self, Change};
+use crate::config::document::Place;
 use crate::config::fault::{Fault, Faults};
 use crate::config::load::Loaded;
 use crate::server;
 use crate::server::build::{self, Draft};
+use crate::server::maintenance::Lookout;
 
 /// Lines of a difference that are told one by one.
 const LINES_MAX: usize = 100;
@@ -41,6 +43,9 @@ pub(super) struct Running {
 
     /// The workers of each service's own that are there.
     pub(super) threads: HashMap<String, usize>,
+
+    /// Looks for what means maintenance.
+    pub(super) lookout: Lookout,
 }
 
 /// Reads a configuration on a thread of its own.
@@ -71,7 +76,12 @@ fn against(mut loaded: Loaded, running: &Running) -> Result<Read, Faults> {
         warnings: server::warnings(&loaded, true),
     };
     loaded.config = taken;
-    let drafts = build::services(&loaded)?;
+    let mut drafts = build::services(&loaded)?;
+    let looked = running.lookout.prepare(&mut drafts);
+    looked.map_err(|error| {
+        let message = format!("can't look for maintenance files: {error}");
+        loaded.fault(&Place::top(""), message, "", None)
+    })?;
     Ok(Read {
         loaded,
         drafts,

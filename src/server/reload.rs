@@ -169,6 +169,7 @@ impl Server {
         let running = Running {
             config: self.config.clone(),
             threads: self.main.roster.threads(),
+            lookout: self.lookout.clone(),
         };
         match read::read(&self.source, running) {
             Ok(read) => {
@@ -193,6 +194,8 @@ impl Server {
                 error: io::Error::other("its thread panicked, which only a bug can do"),
             }),
         };
+        // Taken or not: what is served decides.
+        self.lookout.keep(&self.main.roster, &self.metrics);
         match taken {
             Ok(difference) => self.taken(&difference, asked),
             Err(StartError::Config(faults)) => {

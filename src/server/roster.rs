@@ -15,6 +15,7 @@ use crate::engine::change::{Change, Emptied, Kept, Retired};
 use crate::engine::listener::{ListenAddr, ListenerOptions};
 use crate::engine::worker::PoolOptions;
 use crate::metrics::{Metrics, ServiceMetrics};
+use crate::reply::maintenance::Flag;
 use crate::server::build::{self, Draft};
 
 /// How long the counters of a service that is gone are told: a scraper is to see its last ones.
@@ -44,6 +45,9 @@ struct Entry {
     /// The number of its pool.
     pool: usize,
     metrics: ServiceMetrics,
+
+    /// Whether it is under maintenance; `None`: it never is.
+    maintenance: Option<Arc<Flag>>,
     state: State,
 }
 
@@ -204,6 +208,13 @@ impl Roster {
             .collect()
     }
 
+    /// What is served and may be under maintenance.
+    pub(super) fn maintenance(&self) -> impl Iterator<Item = (&types::Service, &Arc<Flag>)> {
+        let served = |entry: &&Entry| entry.state == State::Served;
+        let served = self.services.iter().filter(served);
+        served.filter_map(|entry| Some((&entry.table, entry.maintenance.as_ref()?)))
+    }
+
     /// How many services are served.
     pub(super) fn count(&self) -> usize {
         let served = |entry: &&Entry| entry.state == State::Served;
@@ -291,10 +302,12 @@ impl Next {
             self.newcomers.push(name.clone());
         }
         let service = build::service(&draft.table, draft.replies, pool, metrics);
+        let maintenance = service.exchange.replies.maintenance.as_ref();
         let entry = Entry {
             table: draft.table,
             pool,
             metrics: service.metrics.clone(),
+            maintenance: maintenance.map(|maintenance| Arc::clone(&maintenance.flag)),
             state: State::Served,
         };
         if number == services.len() {

@@ -164,6 +164,7 @@ fn service(built: Arc<dyn Built>, metrics: &Metrics) -> Service {
         denied: page(403),
         failed: page(500),
         timed_out: page(504),
+        maintenance: None,
         is_http: true,
     };
     let rules = Rules {

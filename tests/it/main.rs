@@ -36,6 +36,9 @@ mod http;
 /// Files as replies, and disks that hang.
 mod files;
 
+/// While a file exists, another reply is given.
+mod maintenance;
+
 /// An exchange that panics is one outcome.
 mod panic;
 

@@ -207,7 +207,8 @@ fn every_test_file_is_in_the_map() {
 
 /// The families of replyd's own on the metrics page.
 fn families() -> BTreeSet<String> {
-    let server = TestServer::start(&service("hello", "reply.text = \"hi\\n\""));
+    let keys = "reply.text = \"hi\\n\"\nmaintenance.file = \"/nowhere/hello.down\"";
+    let server = TestServer::start(&service("hello", keys));
     // A family without a child isn't on the page, and errors have none at the start.
     server.metrics().service("hello").accept_error("EMFILE");
     // The log is the program's, not the server's.

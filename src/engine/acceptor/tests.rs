@@ -53,6 +53,7 @@ fn service(metrics: &Metrics) -> Service {
                 denied: page("denied\n"),
                 failed: page("failed\n"),
                 timed_out: page("timed out\n"),
+                maintenance: None,
                 is_http: false,
             },
             half_close: HalfClose::Reply,
