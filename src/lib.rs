@@ -18,6 +18,12 @@ pub mod metrics;
 // The other end's address.
 pub mod peer;
 
+// What goes wrong again and again is said now and then.
+mod complaint;
+
+// A thread's inbox, and the bell that wakes it.
+mod inbox;
+
 // `server.toml` as types; every error with its place.
 pub mod config;
 
@@ -26,6 +32,9 @@ pub mod import;
 
 // Bytes in: when a request is complete, whatever its framing.
 pub mod request;
+
+// Child processes: one supervisor that starts, watches and reaps them, and a cache of what they said.
+pub mod command;
 
 // A request in, bytes to send or a job out.
 pub mod reply;

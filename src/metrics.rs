@@ -8,6 +8,7 @@
 //!
 //! Knows nothing of connections or threads: the sets of labels are handed in.
 
+mod command;
 mod log;
 mod maintenance;
 mod pool;
@@ -21,11 +22,13 @@ use prometheus::{
     TextEncoder,
 };
 
+pub use command::{AnswerAge, CommandMetrics};
 pub use log::LogMetrics;
 pub use maintenance::IsActive;
 pub use pool::PoolMetrics;
 pub use service::ServiceMetrics;
 
+use crate::metrics::command::CommandFamilies;
 use crate::metrics::service::ServiceFamilies;
 
 /// `Content-Type` of [`Metrics::render`]. Source: Prometheus text exposition format 0.0.4.
@@ -42,6 +45,12 @@ pub struct Labels {
 
     /// Label `reason`: why a connection was turned away.
     pub reasons: &'static [&'static str],
+
+    /// Label `result` of a command's runs.
+    pub runs: &'static [&'static str],
+
+    /// Label `result` of a command's answers: where they came from.
+    pub answers: &'static [&'static str],
 }
 
 /// All families, and the registry that a scrape reads.
@@ -51,6 +60,7 @@ pub struct Metrics {
     pools: pool::Pools,
     services: ServiceFamilies,
     maintenances: maintenance::Maintenances,
+    commands: CommandFamilies,
     listener_queue_length: IntGaugeVec,
     listener_queue_limit: IntGaugeVec,
     reload_successful: IntGauge,
@@ -82,6 +92,7 @@ impl Metrics {
             pools: pool::Pools::default(),
             services: ServiceFamilies::new(&families, labels),
             maintenances: maintenance::Maintenances::default(),
+            commands: CommandFamilies::new(&families, labels),
             listener_queue_length: families.gauges(
                 "listener_queue_length",
                 "Connections in the kernel's queue of a TCP listener, not accepted yet.",
@@ -115,6 +126,12 @@ impl Metrics {
         self.services.resolve(name)
     }
 
+    /// Resolves the children of a service that replies by a command; closed sets start at 0.
+    #[must_use]
+    pub fn command(&self, name: &str) -> CommandMetrics {
+        self.commands.resolve(name)
+    }
+
     /// Resolves the children of one TCP listener, known by its address.
     #[must_use]
     pub fn listener(&self, service: &str, addr: &str) -> ListenerMetrics {
@@ -140,6 +157,7 @@ impl Metrics {
     pub fn forget_services(&self, names: &[String]) {
         if !names.is_empty() {
             self.services.forget(names);
+            self.commands.forget(names);
         }
     }
 
@@ -216,9 +234,8 @@ impl Families<'_> {
         self.register(IntGauge::with_opts(options(name, help)))
     }
 
-    fn histograms(&self, name: &str, help: &str) -> HistogramVec {
-        let options =
-            HistogramOpts::from(options(name, help)).buckets(service::DURATION_BUCKETS.to_vec());
+    fn histograms(&self, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+        let options = HistogramOpts::from(options(name, help)).buckets(buckets.to_vec());
         self.register(HistogramVec::new(options, &["service"]))
     }
 
@@ -263,6 +280,8 @@ mod tests {
             outcomes: &["replied", "failed"],
             waits: &["request"],
             reasons: &["queue_full"],
+            runs: &["answered"],
+            answers: &["hit"],
         })
     }
 

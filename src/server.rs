@@ -4,6 +4,7 @@
 //! no exit codes: whoever runs it says when to stop.
 
 mod build;
+mod commands;
 mod drain;
 mod error;
 mod half_open;
@@ -27,6 +28,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crossbeam_channel::Receiver;
 
 use crate::admin::Admin;
+use crate::command::report::{RunResult, Source as AnswerSource};
 use crate::config::Config;
 use crate::config::fault::{Fault, Faults};
 use crate::config::load::Loaded;
@@ -36,6 +38,7 @@ use crate::engine::room::{Reason, Wait};
 use crate::engine::{Engine, EngineOptions, Limits};
 use crate::exchange::outcome::Outcome;
 use crate::metrics::{Labels, Metrics};
+use crate::server::commands::Commands;
 use crate::server::error::died;
 use crate::server::machine::Machine;
 use crate::server::maintenance::Lookout;
@@ -55,6 +58,8 @@ const LABELS: Labels = Labels {
     outcomes: &Outcome::LABELS,
     waits: &Wait::LABELS,
     reasons: &Reason::LABELS,
+    runs: &RunResult::LABELS,
+    answers: &AnswerSource::LABELS,
 };
 
 /// What a server has to do with the world around it.
@@ -92,6 +97,7 @@ pub struct Server {
     notifier: Notifier,
     opener: Opener,
     lookout: Lookout,
+    commands: Commands,
     reloads: Reloads,
     watchdog: Watchdog,
 }
@@ -155,9 +161,11 @@ impl Server {
             reload: Arc::new(move || reloader.reload()),
         });
         let identity = user::find(loaded)?;
+        // Before the limit is raised.
+        let commands = Commands::new(identity.as_ref());
         let max_connections = limits::max_connections(loaded)?;
         let none = Roster::default();
-        let drafts = build::services(loaded)?;
+        let drafts = build::services(loaded, Some(&commands))?;
         let mut main = none.next(drafts, build::common_pool(config), &metrics);
         let drafts = vec![build::admin(&config.admin, &admin_page)];
         let mut admin = none.next(drafts, build::admin_pool(), &metrics);
@@ -197,6 +205,7 @@ impl Server {
             notifier,
             opener,
             lookout,
+            commands,
             reloads: Reloads::new(requests),
         };
         server.notifier.ready(&server.status());
@@ -316,7 +325,7 @@ fn threads(error: io::Error) -> StartError {
 /// # Errors
 /// * templates that don't compile, all of them
 pub fn check(loaded: &Loaded) -> Result<(), Faults> {
-    build::services(loaded).map(|_| ())
+    build::services(loaded, None).map(|_| ())
 }
 
 /// What is legal and surely not what was meant and, unless `offline`, what this machine may not allow

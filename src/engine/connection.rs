@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::command::Delivery;
 use crate::engine::access_log::AccessRecord;
 use crate::engine::room::{Reason, Wait};
 use crate::engine::service::Service;
@@ -193,8 +194,8 @@ impl Connection {
         let mut moved_bytes = 0;
         for step in 1.. {
             let moved = match self.exchange.step() {
-                Step::Receive => self.receive(desk),
-                Step::Send => self.send(desk),
+                Step::Receive => self.receive(now, desk),
+                Step::Send => self.send(now, desk),
                 Step::Make => Err(Next::Wait(Wait::Reply)),
                 Step::Finish(close) => Err(self.finish(close, desk)),
             };
@@ -215,7 +216,7 @@ impl Connection {
     fn take_wake(&mut self, now: Instant, max_wait: Duration, desk: &mut Desk) {
         let is_late = self.age(now) >= self.deadline;
         let metrics = &self.service.metrics;
-        let cx = &mut context(&self.service, self.peer, desk);
+        let cx = &mut context(&self.service, self.peer, now, desk);
         match self.wake {
             Wake::New => {
                 let waited = now.saturating_duration_since(self.accepted_at + self.since.into());
@@ -233,6 +234,9 @@ impl Connection {
             Wake::Ready => {}
             Wake::Answered => {
                 let made = self.answer.take().map_or(Made::Failed, |made| *made);
+                if matches!(made, Made::Command(Delivery::Busy)) {
+                    metrics.rejected[Reason::MaxWaiting as usize].inc();
+                }
                 self.exchange.answered(made, cx);
             }
             Wake::Expired => self.exchange.expired(cx),
@@ -243,14 +247,14 @@ impl Connection {
         self.note_deadline(now);
     }
 
-    fn receive(&mut self, desk: &mut Desk) -> Result<usize, Next> {
+    fn receive(&mut self, now: Instant, desk: &mut Desk) -> Result<usize, Next> {
         let Some(transport) = &self.transport else {
             return Err(Next::Closed);
         };
         let received = transport.receive(&mut desk.scratch);
         // The scratch is lent to the exchange together with the rest of the desk.
         let mut scratch = std::mem::take(&mut desk.scratch);
-        let cx = &mut context(&self.service, self.peer, desk);
+        let cx = &mut context(&self.service, self.peer, now, desk);
         let moved = match received {
             Ok(0) => {
                 self.exchange.ended(cx);
@@ -274,11 +278,11 @@ impl Connection {
         moved
     }
 
-    fn send(&mut self, desk: &mut Desk) -> Result<usize, Next> {
+    fn send(&mut self, now: Instant, desk: &mut Desk) -> Result<usize, Next> {
         let Some(transport) = &self.transport else {
             return Err(Next::Closed);
         };
-        let cx = &mut context(&self.service, self.peer, desk);
+        let cx = &mut context(&self.service, self.peer, now, desk);
         match transport.send(self.exchange.left(), self.exchange.is_last()) {
             Ok(count) => {
                 self.tally.sent(count);
@@ -379,11 +383,12 @@ impl Connection {
     }
 }
 
-fn context<'a>(service: &'a Service, peer: Peer, desk: &'a mut Desk) -> Context<'a> {
+fn context<'a>(service: &'a Service, peer: Peer, now: Instant, desk: &'a mut Desk) -> Context<'a> {
     Context {
         options: &service.exchange,
         peer,
         calendar: &desk.calendar,
+        now,
         buffers: &mut desk.buffers,
     }
 }

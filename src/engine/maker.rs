@@ -1,111 +1,99 @@
-//! Makes the replies that come later.
-//!
-//! One thread a service: when a disk hangs, that service's replies wait, and nobody else's. Its
-//! queue is bounded, and a job that doesn't fit has failed.
+//! Makes the replies that come later: on a thread that may be kept waiting, or by a command.
 
-use std::fmt;
+mod thread;
+
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
-
+use crate::command::Runner;
 use crate::engine::token::Token;
+use crate::metrics::CommandMetrics;
+use crate::reply::maintenance::Flag;
 use crate::reply::{Job, Made};
 
+pub use crate::engine::maker::thread::MakerThread;
+
 /// Where one service's jobs go.
-pub struct Maker {
-    work: OnceLock<Sender<Work>>,
-}
+#[derive(Debug)]
+pub enum Maker {
+    /// A thread of its own.
+    Thread(MakerThread),
 
-/// What a maker's thread has to do.
-enum Work {
-    /// Run a job for somebody.
-    Run(Token, Box<Job>),
-
-    /// Drop a job nobody wants anymore: it may hold a file open, whose closing can hang too.
-    Discard(Box<Job>),
-
-    /// There will be no more.
-    End,
+    /// The supervisor of commands.
+    Command {
+        /// The service's side of it.
+        runner: Arc<Runner>,
+        /// What the runs are counted by.
+        metrics: CommandMetrics,
+        /// Nothing is run by schedule while this is so.
+        maintenance: Option<Arc<Flag>>,
+    },
 }
 
 impl Maker {
-    /// A maker whose thread is not there yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            work: OnceLock::new(),
-        }
-    }
-
-    /// Starts the thread, for at most `capacity` jobs at a time. `answer` takes what came of each,
-    /// and says whether there is still someone who wants to know.
+    /// Begins to make, for at most `capacity` connections at a time. `answer` takes what came of
+    /// each job, and says whether there is still someone who wants to know.
     pub(super) fn start(
         &self,
         service: &str,
         capacity: usize,
         answer: impl Fn(Token, Box<Made>) -> bool + Send + 'static,
     ) -> io::Result<()> {
-        let (work_tx, work_rx) = crossbeam_channel::bounded(capacity);
-        std::thread::Builder::new()
-            .name(format!("m-{service}").chars().take(15).collect())
-            .spawn(move || make(&work_rx, answer))?;
-        self.work
-            .set(work_tx)
-            .map_err(|_| io::Error::other("started twice"))
+        match self {
+            Self::Thread(thread) => thread.start(service, capacity, answer),
+            Self::Command {
+                runner,
+                metrics,
+                maintenance,
+            } => {
+                let maintenance = maintenance.clone();
+                let rests = move || maintenance.as_ref().is_some_and(|flag| flag.is_active());
+                runner.join(metrics.clone(), rests, move |ticket, delivery| {
+                    answer(Token::from(ticket), Box::new(Made::Command(delivery)))
+                })
+            }
+        }
     }
 
     /// Hands a job over; the answer comes home. There may be too many: then it has failed.
     pub(super) fn submit(&self, token: Token, job: Box<Job>) -> Result<(), Made> {
-        let work = self.work.get().ok_or(Made::Failed)?;
-        work.try_send(Work::Run(token, job))
-            .map_err(|_| Made::Failed)
+        match self {
+            Self::Thread(thread) => thread.submit(token, job),
+            Self::Command { runner, .. } => match *job {
+                Job::Command(request) => {
+                    runner.submit(token.into(), request).map_err(Made::Command)
+                }
+                _ => Err(Made::Failed),
+            },
+        }
     }
 
-    /// Ends the thread, once it has done what it was given. What comes later has failed.
+    /// Who has submitted a job waits no more for what comes of it.
+    pub(super) fn leave(&self, token: Token) {
+        if let Self::Command { runner, .. } = self {
+            runner.leave(token.into());
+        }
+    }
+
+    /// Another service is in the place of this one: nothing is made that nobody has asked for.
+    pub(super) fn retire(&self) {
+        if let Self::Command { runner, .. } = self {
+            runner.retire();
+        }
+    }
+
+    /// Ends, once it has done what it was given. What comes later has failed.
     pub(super) fn end(&self) {
-        if let Some(work) = self.work.get() {
-            // Full: it ends with the service, then.
-            let _told = work.try_send(Work::End);
+        match self {
+            Self::Thread(thread) => thread.end(),
+            Self::Command { runner, .. } => runner.retire(),
         }
     }
 
     /// Takes a job that nobody wants anymore.
     pub(super) fn discard(&self, job: Box<Job>) {
-        if let Some(work) = self.work.get() {
-            // Full: dropped here, where its file may keep us waiting, rather than never.
-            let _sent = work.try_send(Work::Discard(job));
-        }
-    }
-}
-
-impl Default for Maker {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for Maker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Maker").finish_non_exhaustive()
-    }
-}
-
-/// Ends when the service is gone, or whoever wants the answers.
-fn make(work: &Receiver<Work>, answer: impl Fn(Token, Box<Made>) -> bool) {
-    for work in work {
-        let (token, job) = match work {
-            Work::Run(token, job) => (token, job),
-            Work::Discard(job) => {
-                drop(job);
-                continue;
-            }
-            Work::End => return,
-        };
-        let made = catch_unwind(AssertUnwindSafe(|| job.run()));
-        if !answer(token, Box::new(made.unwrap_or(Made::Failed))) {
-            return;
+        if let Self::Thread(thread) = self {
+            thread.discard(job);
         }
     }
 }

@@ -5,13 +5,11 @@
 
 mod acceptor;
 pub mod access_log;
-mod bell;
 pub mod change;
 mod connection;
 mod deadlines;
 mod deafness;
 mod home;
-mod inbox;
 pub mod listener;
 pub mod maker;
 mod poller;
@@ -35,8 +33,8 @@ use crate::engine::acceptor::Acceptor;
 use crate::engine::access_log::AccessLog;
 use crate::engine::change::Change;
 use crate::engine::home::{Home, Order};
-use crate::engine::inbox::Outbox;
 use crate::engine::worker::Pool;
+use crate::inbox::Outbox;
 use crate::metrics::Metrics;
 
 /// What an engine is made of.
@@ -126,7 +124,7 @@ impl Engine {
             change,
         } = options;
         let max_connections = limits.max_connections;
-        let (outbox, inbox) = inbox::inbox(2 * max_connections + OTHER_MESSAGES)?;
+        let (outbox, inbox) = crate::inbox::inbox(2 * max_connections + OTHER_MESSAGES)?;
         let (ended_tx, ended_rx) = crossbeam_channel::bounded(1);
         let engine = Self {
             outbox,

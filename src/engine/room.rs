@@ -42,11 +42,19 @@ pub enum Reason {
     MaxConnections,
     /// `allow` and `deny`.
     Acl,
+    /// As many wait for a command to run as may.
+    MaxWaiting,
 }
 
 impl Reason {
     /// The values of the label `reason`, in the order of the variants.
-    pub const LABELS: [&'static str; 4] = ["queue_full", "queue_wait", "max_connections", "acl"];
+    pub const LABELS: [&'static str; 5] = [
+        "queue_full",
+        "queue_wait",
+        "max_connections",
+        "acl",
+        "max_waiting",
+    ];
 }
 
 /// Every open connection, and what the acceptor knows of it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::engine::maker::Maker;
+use crate::engine::token::Token;
 use crate::exchange::Options;
 use crate::metrics::ServiceMetrics;
 use crate::peer::Peer;
@@ -75,6 +76,13 @@ pub struct Access {
 }
 
 impl Service {
+    /// Who has submitted a job waits no more for what comes of it.
+    pub(super) fn leave(&self, token: Token) {
+        if let Some(maker) = &self.maker {
+            maker.leave(token);
+        }
+    }
+
     /// Takes a job that nobody wants anymore.
     pub(super) fn discard(&self, job: Box<Job>) {
         if let Some(maker) = &self.maker {

@@ -25,6 +25,8 @@ fn a_probe_does_not_wait_for_a_pool_that_is_closed() {
         outcomes: &Outcome::LABELS,
         waits: &Wait::LABELS,
         reasons: &Reason::LABELS,
+        runs: &[],
+        answers: &[],
     }));
     let options = EngineOptions {
         acceptor_name: "test",

@@ -43,6 +43,25 @@ impl Token {
     }
 }
 
+impl From<Token> for u64 {
+    fn from(token: Token) -> Self {
+        Key::Connection(token).into()
+    }
+}
+
+impl From<u64> for Token {
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the two halves of the number"
+    )]
+    fn from(data: u64) -> Self {
+        Self {
+            generation: (data >> 32) as u32,
+            index: data as u32,
+        }
+    }
+}
+
 impl From<Key> for u64 {
     fn from(key: Key) -> Self {
         let (generation, index) = match key {
@@ -55,16 +74,12 @@ impl From<Key> for u64 {
 }
 
 impl From<u64> for Key {
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the two halves of the number"
-    )]
     fn from(data: u64) -> Self {
-        let (generation, index) = ((data >> 32) as u32, data as u32);
-        match generation {
+        let token = Token::from(data);
+        match token.generation {
             INBOX => Self::Inbox,
-            LISTENER => Self::Listener(index),
-            _ => Self::Connection(Token { index, generation }),
+            LISTENER => Self::Listener(token.index),
+            _ => Self::Connection(token),
         }
     }
 }

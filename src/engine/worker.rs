@@ -12,9 +12,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::engine::connection::{Connection, Desk, Next};
 use crate::engine::home::Home;
-use crate::engine::inbox::Outbox;
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
+use crate::inbox::Outbox;
 use crate::metrics::{Metrics, PoolMetrics};
 use crate::reply::calendar::Calendar;
 

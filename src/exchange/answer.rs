@@ -1,5 +1,6 @@
 //! From what was received to what is sent: how an exchange goes from state to state.
 
+use crate::command::report::{Report, RunResult};
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
 use crate::exchange::{CONTINUE, Close, Context, Exchange, State};
@@ -7,7 +8,7 @@ use crate::reply::http::HttpOptions;
 use crate::reply::output::Output;
 use crate::reply::page::Page;
 use crate::reply::{Asked, Begun, Job};
-use crate::request::{Fault, Progress};
+use crate::request::{Fault, Progress, Request};
 
 impl Exchange {
     pub(super) fn read(&mut self, bytes: &mut [u8], cx: &mut Context<'_>) {
@@ -54,7 +55,7 @@ impl Exchange {
     pub(super) fn take_progress(&mut self, progress: Progress, input: &[u8], cx: &mut Context<'_>) {
         match progress {
             Progress::Complete(request) => {
-                self.reply(&input[request.head], &input[request.body], cx);
+                self.reply(&request, input, cx);
             }
             Progress::Fault(fault) => self.refuse(fault, cx),
             Progress::Nothing => self.finish(Outcome::NoRequest, Close::Plain, cx),
@@ -62,14 +63,16 @@ impl Exchange {
         }
     }
 
-    pub(super) fn reply(&mut self, head: &[u8], request: &[u8], cx: &mut Context<'_>) {
+    fn reply(&mut self, request: &Request, input: &[u8], cx: &mut Context<'_>) {
         let mut output = Output::new(cx.buffers.take());
         let asked = Asked {
             service: &cx.options.service,
             peer: cx.peer,
             calendar: cx.calendar,
-            head,
-            request,
+            now: cx.now,
+            head: &input[request.head.clone()],
+            request: &input[request.body.clone()],
+            received: &input[request.received.clone()],
             is_head: self.is_head,
         };
         match cx.options.replies.begin(&asked, &mut output) {
@@ -85,6 +88,26 @@ impl Exchange {
                 put_back(output, cx.buffers);
                 self.fail(Outcome::Failed, Some(&cx.options.replies.failed), cx);
             }
+            Begun::TimedOut => {
+                put_back(output, cx.buffers);
+                self.fail(Outcome::TimedOut, Some(&cx.options.replies.timed_out), cx);
+            }
+        }
+    }
+
+    /// What a command was run for has come of it.
+    pub(super) fn reported(&mut self, report: &Report, cx: &mut Context<'_>) {
+        let replies = &cx.options.replies;
+        match report.result {
+            RunResult::Answered => {
+                let mut output = Output::new(cx.buffers.take());
+                let reply = &replies.reply;
+                reply.write_report(report, cx.calendar, self.is_head, &mut output);
+                self.reply_bytes += output.total_bytes() as u64;
+                self.write(output, None, cx);
+            }
+            RunResult::TimedOut => self.fail(Outcome::TimedOut, Some(&replies.timed_out), cx),
+            _ => self.fail(Outcome::Failed, Some(&replies.failed), cx),
         }
     }
 

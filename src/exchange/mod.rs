@@ -17,7 +17,9 @@ pub mod buffers;
 pub mod outcome;
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::command::Delivery;
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
 use crate::peer::Peer;
@@ -64,6 +66,9 @@ pub struct Context<'a> {
 
     /// What time it is, for replies that say so.
     pub calendar: &'a Calendar,
+
+    /// The same on the monotonic clock, for replies that are kept for a while.
+    pub now: Instant,
 
     /// Where buffers come from and go to.
     pub buffers: &'a mut Buffers,
@@ -330,6 +335,8 @@ impl Exchange {
                 reply.write_part(total_bytes, bytes, cx.calendar, &mut output);
                 self.write(output, more, cx);
             }
+            Made::Command(Delivery::Report(report)) => self.reported(&report, cx),
+            Made::Command(Delivery::Busy) => self.shed(cx),
             Made::Failed => self.fail(Outcome::Failed, Some(&cx.options.replies.failed), cx),
         }
     }

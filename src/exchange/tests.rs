@@ -12,7 +12,7 @@ mod replies;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
@@ -96,6 +96,7 @@ impl<'a> Driver<'a> {
             options: self.options,
             peer: Peer::Unix,
             calendar: &self.calendar,
+            now: Instant::now(),
             buffers: &mut self.buffers,
         };
         what(&mut self.exchange, &mut cx);

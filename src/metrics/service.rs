@@ -9,7 +9,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 use crate::metrics::{Families, Labels};
 
 /// Seconds: 50 µs, a plain exchange on loopback, to 10 s, the longest reply worth telling apart.
-pub(super) const DURATION_BUCKETS: [f64; 17] = [
+const DURATION_BUCKETS: [f64; 17] = [
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
     2.5, 5.0, 10.0,
 ];
@@ -105,10 +105,12 @@ impl ServiceFamilies {
             queue_wait: families.histograms(
                 "queue_wait_seconds",
                 "Time of new connections in the queue before a worker took them.",
+                &DURATION_BUCKETS,
             ),
             exchange_duration: families.histograms(
                 "exchange_duration_seconds",
                 "Time from accept to the last byte of the reply, of replied exchanges.",
+                &DURATION_BUCKETS,
             ),
             received_bytes: families.counters(
                 "received_bytes_total",
@@ -154,8 +156,6 @@ impl ServiceFamilies {
     }
 
     pub(super) fn forget(&self, names: &[String]) {
-        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
-        let names = &names;
         let counters = [
             &self.accepted,
             &self.closed,
@@ -177,7 +177,8 @@ impl ServiceFamilies {
 }
 
 /// Removes every child of a family that these services have, whatever its other labels.
-fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, names: &HashSet<&str>) {
+pub(super) fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, names: &[String]) {
+    let names: HashSet<&str> = names.iter().map(String::as_str).collect();
     for collected in family.collect() {
         for child in collected.get_metric() {
             let labels = child.get_label().iter();

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use crate::reply::complaint::Complaint;
+use crate::complaint::Complaint;
 use crate::reply::{Job, Made};
 
 /// Bytes read at once: what one open exchange may hold.

@@ -8,7 +8,7 @@
 
 pub mod calendar;
 pub mod call;
-mod complaint;
+pub mod command;
 pub mod file;
 pub mod http;
 pub mod maintenance;
@@ -18,10 +18,14 @@ pub mod template;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::command::report::Report;
+use crate::command::{Delivery, Request};
 use crate::peer::Peer;
 use crate::reply::calendar::Calendar;
 use crate::reply::call::Call;
+use crate::reply::command::CommandReply;
 use crate::reply::file::{FileJob, Source};
 use crate::reply::http::{HttpHead, HttpOptions};
 use crate::reply::maintenance::Maintenance;
@@ -82,6 +86,8 @@ pub enum Reply {
         http: Option<HttpHead>,
     },
 
+    /// What a command says.
+    Command(CommandReply),
     /// Made by code, over HTTP.
     Built(Arc<dyn Built>),
 }
@@ -124,11 +130,18 @@ pub struct Asked<'a> {
     /// What time it is.
     pub calendar: &'a Calendar,
 
+    /// The same on the monotonic clock.
+    pub now: Instant,
+
     /// The HTTP head, where the reply uses it; else empty.
     pub head: &'a [u8],
 
     /// The request without its terminator; over HTTP its body, where the reply uses it.
     pub request: &'a [u8],
+
+    /// The request as it came, where the reply uses it: with its terminator; over HTTP head and
+    /// decoded body.
+    pub received: &'a [u8],
 
     /// The HTTP method is HEAD: everything but the body is sent.
     pub is_head: bool,
@@ -145,6 +158,8 @@ pub enum Begun {
 
     /// It can't be made.
     Failed,
+    /// It was not made in time.
+    TimedOut,
 }
 
 /// Work that may wait for something other than the peer. Run by somebody who may be kept waiting.
@@ -155,6 +170,8 @@ pub enum Job {
 
     /// Makes a whole reply.
     Call(Call),
+    /// Has a command run. Nobody runs this job: the command's supervisor is asked.
+    Command(Request),
 }
 
 /// What came of a [`Job`].
@@ -170,6 +187,8 @@ pub enum Made {
         more: Option<Box<Job>>,
     },
 
+    /// A command was run, or there is no room for it.
+    Command(Delivery),
     /// It can't be made, or not to its end.
     Failed,
 }
@@ -181,6 +200,7 @@ impl Job {
         match self {
             Self::File(job) => job.run(),
             Self::Call(call) => call.run(),
+            Self::Command(_) => Made::Failed,
         }
     }
 
@@ -188,7 +208,7 @@ impl Job {
     pub fn reuse(&mut self, buffer: Vec<u8>) {
         match self {
             Self::File(job) => job.reuse(buffer),
-            Self::Call(_) => {}
+            Self::Call(_) | Self::Command(_) => {}
         }
     }
 }
@@ -215,6 +235,7 @@ impl Reply {
         match self {
             Self::Template { template, .. } => template.uses_head(),
             Self::Built(_) => true,
+            Self::Command(command) => command.uses_head(),
             Self::Page(_) | Self::Echo { .. } | Self::File { .. } => false,
         }
     }
@@ -225,6 +246,7 @@ impl Reply {
         match self {
             Self::Template { template, .. } => template.uses_request(),
             Self::Echo { .. } => true,
+            Self::Command(command) => command.uses_request(),
             Self::Page(_) | Self::File { .. } | Self::Built(_) => false,
         }
     }
@@ -232,7 +254,7 @@ impl Reply {
     /// Whether the reply comes later, so that somebody has to run its jobs.
     #[must_use]
     pub fn comes_later(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Built(_))
+        matches!(self, Self::File { .. } | Self::Command(_) | Self::Built(_))
     }
 
     /// Begins the reply to a complete request.
@@ -260,6 +282,7 @@ impl Reply {
                 let head_only = !sends_body(http.as_ref(), asked);
                 return Begun::Later(Box::new(Job::File(FileJob::new(source, head_only))));
             }
+            Self::Command(command) => return command.begin(asked, output),
             Self::Built(built) => match built.build(asked) {
                 Building::Now(BuiltReply { http, body }) => {
                     write_whole(Some(&HttpHead::new(&http)), asked, body, output);
@@ -268,6 +291,19 @@ impl Reply {
             },
         }
         Begun::Written
+    }
+
+    /// Puts what a command has said into the output.
+    pub fn write_report(
+        &self,
+        report: &Report,
+        calendar: &Calendar,
+        is_head: bool,
+        output: &mut Output,
+    ) {
+        if let Self::Command(command) = self {
+            command.write(report, calendar, is_head, output);
+        }
     }
 
     /// Puts a part of a reply that came later into the output.

@@ -4,6 +4,10 @@
 
 use std::sync::Arc;
 
+/// A body up to this size, in bytes, is copied behind its head, so that one send takes both from
+/// one place; a larger one is shared. With its head it fits into a buffer that is kept.
+pub(super) const COPIED_BODY_MAX: usize = 2048;
+
 /// Bytes to send, and how many of them were.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -46,9 +50,14 @@ impl Output {
         &mut self.own
     }
 
-    /// Sets a body that others send too.
-    pub fn set_shared_body(&mut self, body: &Arc<[u8]>) {
-        self.body = Body::Shared(Arc::clone(body));
+    /// Adds a body that others send too: a small one is copied, so that one send takes all from one
+    /// place.
+    pub fn add_shared(&mut self, body: &Arc<[u8]>) {
+        if body.len() <= COPIED_BODY_MAX {
+            self.own.extend_from_slice(body);
+        } else {
+            self.body = Body::Shared(Arc::clone(body));
+        }
     }
 
     /// Sets a body made for this exchange alone.
@@ -105,7 +114,7 @@ mod tests {
         for portion in 1..=11 {
             let mut output = Output::new(b"rest of an older one".to_vec());
             output.own().extend_from_slice(b"head ");
-            output.set_shared_body(&Arc::from(&b"body"[..]));
+            output.body = Body::Shared(Arc::from(&b"body"[..]));
             let mut received = Vec::new();
             while !output.is_sent() {
                 let left = output.left().concat();

@@ -6,10 +6,6 @@ use crate::reply::calendar::Calendar;
 use crate::reply::http::{HttpHead, HttpOptions, write_date};
 use crate::reply::output::Output;
 
-/// A body up to this size, in bytes, is copied behind its head, so that one send takes both from
-/// one place; a larger one is shared. With its head it fits into a buffer that is kept.
-const COPIED_BODY_MAX: usize = 2048;
-
 /// A reply that is the same for everyone, but for HTTP's date.
 #[derive(Debug)]
 pub struct Page {
@@ -43,11 +39,8 @@ impl Page {
             output.own().extend_from_slice(before_date);
             write_date(calendar, output.own());
         }
-        if is_head {
-        } else if self.body.len() <= COPIED_BODY_MAX {
-            output.own().extend_from_slice(&self.body);
-        } else {
-            output.set_shared_body(&self.body);
+        if !is_head {
+            output.add_shared(&self.body);
         }
     }
 
@@ -61,6 +54,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::output::COPIED_BODY_MAX;
     use std::time::UNIX_EPOCH;
 
     #[track_caller]

@@ -12,10 +12,10 @@ use std::time::Instant;
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 
+use crate::complaint::Complaint;
 use crate::peer::Peer;
 use crate::reply::Asked;
 use crate::reply::calendar::Calendar;
-use crate::reply::complaint::Complaint;
 use crate::reply::template::names::{HeadersObject, PeerObject, TimeObject, strftime, text};
 use crate::request::Head;
 
@@ -124,8 +124,10 @@ impl Template {
             service: "try",
             peer: Peer::Unix,
             calendar: &Calendar::new(std::time::UNIX_EPOCH),
+            now: Instant::now(),
             head: b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
             request: b"try",
+            received: b"",
             is_head: false,
         };
         let rendered = (self.environment.get_template(NAME))

@@ -81,6 +81,7 @@ impl Body {
             Ok(true) => Progress::Complete(Request {
                 head: 0..self.head as usize,
                 body: self.head as usize..kept,
+                received: 0..kept,
             }),
         }
     }

@@ -34,13 +34,13 @@ impl Framing {
     /// no terminator could come in time.
     pub(super) fn advance(&self, max: usize, scanned: &mut usize, input: &[u8]) -> Progress {
         match self {
-            Self::Nothing => complete(0, usize::MAX),
+            Self::Nothing => complete(0, 0, usize::MAX),
             Self::Line => {
                 let end = memchr(b'\n', &input[*scanned..]).map(|at| *scanned + at);
                 *scanned = input.len();
                 let line = without_cr(&input[..end.unwrap_or(input.len())]);
                 match end {
-                    Some(_) => complete(line.len(), max),
+                    Some(end) => complete(line.len(), end + 1, max),
                     None => unfinished(input, line.len() <= max),
                 }
             }
@@ -50,11 +50,11 @@ impl Framing {
                 let end = memmem::find(&input[from..], delimiter).map(|at| from + at);
                 *scanned = input.len();
                 match end {
-                    Some(end) => complete(end, max),
+                    Some(end) => complete(end, end + delimiter.len(), max),
                     None => unfinished(input, input.len() < max.saturating_add(delimiter.len())),
                 }
             }
-            Self::Bytes(count) if input.len() >= *count => complete(*count, *count),
+            Self::Bytes(count) if input.len() >= *count => complete(*count, *count, *count),
             Self::Eof => unfinished(input, input.len() <= max),
             // HTTP has a scan of its own and does not come here.
             Self::Bytes(_) | Self::Http => more(input.len()),
@@ -64,10 +64,10 @@ impl Framing {
     /// Says what an unfinished request comes to when the peer has ended its side.
     pub(super) fn ended(&self, max: usize, kept: &[u8]) -> Progress {
         match self {
-            Self::Eof => complete(kept.len(), max),
+            Self::Eof => complete(kept.len(), kept.len(), max),
             _ if kept.is_empty() => Progress::Nothing,
-            Self::Line => complete(without_cr(kept).len(), max),
-            Self::Delimiter(_) => complete(kept.len(), max),
+            Self::Line => complete(without_cr(kept).len(), kept.len(), max),
+            Self::Delimiter(_) => complete(kept.len(), kept.len(), max),
             // Of these only bytes get here: nothing is complete at once.
             Self::Nothing | Self::Bytes(_) | Self::Http => Progress::Fault(Fault::Truncated),
         }
@@ -82,10 +82,10 @@ pub(super) fn more(keep: usize) -> Progress {
     }
 }
 
-/// A request of the first `length` bytes.
-fn complete(length: usize, max: usize) -> Progress {
+/// A request of the first `length` bytes, and its terminator up to `received`.
+fn complete(length: usize, received: usize, max: usize) -> Progress {
     if length <= max {
-        Progress::Complete(Request::headless(0..length))
+        Progress::Complete(Request::headless(0..length, 0..received))
     } else {
         Progress::Fault(Fault::RequestTooLarge)
     }

@@ -100,12 +100,20 @@ pub struct Request {
     /// The request without its terminator. For HTTP the decoded body, empty without
     /// [`Rules::keep_body`].
     pub body: Range<usize>,
+
+    /// All of it as it came: with its terminator; over HTTP head and decoded body, as far as
+    /// they are kept.
+    pub received: Range<usize>,
 }
 
 impl Request {
-    /// A request of a framing that knows no head.
-    fn headless(body: Range<usize>) -> Self {
-        Self { head: 0..0, body }
+    /// A request of a framing that knows no head, and all bytes of it.
+    fn headless(body: Range<usize>, received: Range<usize>) -> Self {
+        Self {
+            head: 0..0,
+            body,
+            received,
+        }
     }
 }
 

@@ -5,26 +5,29 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::config::address::Address;
+use crate::config::command::Output;
 use crate::config::document::Place;
 use crate::config::fault::{Fault, Faults};
 use crate::config::framing::Read;
 use crate::config::load::Loaded;
 use crate::config::reply::{Body, Notice};
-use crate::config::{Config, types};
+use crate::config::{self, Config, types};
 use crate::engine::Limits;
 use crate::engine::listener::{ListenAddr, ListenerOptions};
-use crate::engine::maker::Maker;
+use crate::engine::maker::{Maker, MakerThread};
 use crate::engine::service::{Access, Linger, Service, Timeouts};
 use crate::engine::worker::PoolOptions;
 use crate::exchange::{HalfClose, Options};
 use crate::metrics::Metrics;
+use crate::reply::command::CommandReply;
 use crate::reply::file::Source;
 use crate::reply::http::{HttpHead, HttpOptions};
 use crate::reply::maintenance::{Flag, Maintenance};
 use crate::reply::page::Page;
-use crate::reply::template::Template;
+use crate::reply::template::{Template, TemplateError};
 use crate::reply::{Built, Replies, Reply};
 use crate::request::{Framing, Rules};
+use crate::server::commands::{self, Commands};
 use crate::server::limits;
 
 /// A configured service, before it has counters, a pool and listeners.
@@ -38,11 +41,11 @@ pub(super) struct Draft {
     pub(super) own_pool: Option<PoolOptions>,
 }
 
-/// The configured services.
+/// The configured services. `commands`: `None` if they are only to be looked at.
 ///
 /// # Errors
-/// * templates that don't compile, all of them
-pub(super) fn services(loaded: &Loaded) -> Result<Vec<Draft>, Faults> {
+/// * templates that don't compile, and commands that can't be run as whom they are to, all of them
+pub(super) fn services(loaded: &Loaded, commands: Option<&Commands>) -> Result<Vec<Draft>, Faults> {
     let config = &loaded.config;
     let mut drafts = Vec::new();
     let mut faults = Vec::new();
@@ -52,7 +55,7 @@ pub(super) fn services(loaded: &Loaded) -> Result<Vec<Draft>, Faults> {
             threads: service.threads,
             ..common_pool(config)
         });
-        match replies(loaded, index) {
+        match replies(loaded, index, commands) {
             Ok(replies) => drafts.push(Draft {
                 table: service.clone(),
                 replies,
@@ -163,7 +166,7 @@ pub(super) fn service(
         types::HalfClose::Cancel => HalfClose::Cancel,
     };
     Service {
-        maker: replies.reply.comes_later().then(Maker::new),
+        maker: maker(&replies, &service.name, metrics),
         exchange: Options {
             service: service.name.as_str().into(),
             rules,
@@ -190,7 +193,26 @@ pub(super) fn service(
     }
 }
 
-fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
+/// Whoever makes replies that come later, if any do.
+fn maker(replies: &Replies, service: &str, metrics: &Metrics) -> Option<Maker> {
+    match &replies.reply {
+        Reply::Command(command) => Some(Maker::Command {
+            runner: Arc::clone(&command.runner),
+            metrics: metrics.command(service),
+            maintenance: (replies.maintenance.as_ref())
+                .map(|maintenance| Arc::clone(&maintenance.flag)),
+        }),
+        reply => reply
+            .comes_later()
+            .then(|| Maker::Thread(MakerThread::new())),
+    }
+}
+
+fn replies(
+    loaded: &Loaded,
+    index: usize,
+    commands: Option<&Commands>,
+) -> Result<Replies, Vec<Fault>> {
     let service = &loaded.config.services[index];
     let is_http = service.read == Read::Http;
     let mut faults = Vec::new();
@@ -204,7 +226,7 @@ fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
             ));
         }
     }
-    match reply(service, is_http) {
+    match reply(loaded, index, commands) {
         Ok(reply) if faults.is_empty() => Ok(Replies {
             reply,
             busy: notice(&service.busy, is_http),
@@ -218,27 +240,26 @@ fn replies(loaded: &Loaded, index: usize) -> Result<Replies, Vec<Fault>> {
             is_http,
         }),
         Ok(_) => Err(faults),
-        Err(error) => {
-            let line = error
-                .line
-                .map_or(String::new(), |line| format!("in its line {line}"));
-            let place = Place::service(index, "reply.text");
-            faults.push(loaded.fault(&place, error.message, line, None));
+        Err(fault) => {
+            faults.push(*fault);
             Err(faults)
         }
     }
 }
 
+/// The reply of one service.
+///
+/// # Errors
+/// * a template that doesn't compile, a command that can't be run as whom it is to
 pub(super) fn reply(
-    service: &types::Service,
-    is_http: bool,
-) -> Result<Reply, crate::reply::template::TemplateError> {
+    loaded: &Loaded,
+    index: usize,
+    commands: Option<&Commands>,
+) -> Result<Reply, Box<Fault>> {
+    let service = &loaded.config.services[index];
+    let is_http = service.read == Read::Http;
     let reply = &service.reply;
-    let options = HttpOptions {
-        status: reply.status,
-        content_type: reply.content_type.clone(),
-        headers: reply.headers.clone(),
-    };
+    let options = http_options(reply, reply.status);
     let http = is_http.then(|| HttpHead::new(&options));
     Ok(match &reply.body {
         Body::Text(text) if Template::is_template(text) => {
@@ -248,7 +269,8 @@ pub(super) fn reply(
                     .trim_start()
                     .to_ascii_lowercase()
                     .starts_with("text/html");
-            let template = Box::new(Template::new(text, is_http, is_html)?);
+            let template = Template::new(text, is_http, is_html);
+            let template = Box::new(template.map_err(|error| no_template(loaded, index, error))?);
             Reply::Template { template, http }
         }
         Body::Text(text) => Reply::Page(Page::new(text.as_bytes(), is_http.then_some(&options))),
@@ -257,9 +279,33 @@ pub(super) fn reply(
             source: Source::new(path).into(),
             http,
         },
-        // Nothing runs commands yet.
-        Body::Command(_) => Reply::Page(Page::new(b"", is_http.then_some(&options))),
+        Body::Command(command) => Reply::Command(CommandReply {
+            runner: commands::runner(loaded, index, command, commands)?.into(),
+            heads: (command.output == Output::Body).then(|| {
+                let head = |(code, status): (&u8, &u16)| {
+                    (*code, HttpHead::new(&http_options(reply, *status)))
+                };
+                command.exit_status.iter().map(head).collect()
+            }),
+            is_http,
+        }),
     })
+}
+
+fn http_options(reply: &config::reply::Reply, status: u16) -> HttpOptions {
+    HttpOptions {
+        status,
+        content_type: reply.content_type.clone(),
+        headers: reply.headers.clone(),
+    }
+}
+
+fn no_template(loaded: &Loaded, index: usize, error: TemplateError) -> Box<Fault> {
+    let line = error
+        .line
+        .map_or(String::new(), |line| format!("in its line {line}"));
+    let place = Place::service(index, "reply.text");
+    Box::new(loaded.fault(&place, error.message, line, None))
 }
 
 fn notice(notice: &Notice, is_http: bool) -> Page {

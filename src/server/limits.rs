@@ -24,6 +24,9 @@ pub(super) const DEFAULT_MAX: usize = 8192;
 /// Descriptors for the rest: epoll sets, eventfds, logs, /proc at a scrape.
 const HEADROOM: usize = 64;
 
+/// What a run of a command takes: three pipes.
+const RUN_DESCRIPTORS: usize = 3;
+
 /// How many connections may be open: what is configured, or what descriptors allow. Raises the
 /// soft limit of descriptors to the hard one first.
 ///
@@ -56,6 +59,12 @@ pub(super) fn fitting(loaded: &Loaded, descriptors: usize) -> Result<usize, Box<
         + ADMIN_TURNED_AWAY_MAX
         + config.admin.listen.len()
         + listeners;
+    // Three pipes for each run of a command.
+    let runs = config.services.iter().map(|it| match &it.reply.body {
+        Body::Command(command) => RUN_DESCRIPTORS * command.concurrency,
+        _ => 0,
+    });
+    let reserved = reserved + runs.sum::<usize>();
     // An open file beside the socket.
     let reads_files = config
         .services

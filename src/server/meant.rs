@@ -119,7 +119,7 @@ impl OfService<'_> {
     fn relative_files(&self) -> Vec<Fault> {
         let reply = match &self.service.reply.body {
             Body::File(path) => Some(("reply.file", path)),
-            Body::Text(_) | Body::Echo => None,
+            Body::Text(_) | Body::Echo | Body::Command(_) => None,
         };
         let maintenance = self.service.maintenance.as_ref();
         let maintenance = maintenance.map(|said| ("maintenance.file", &said.file));
@@ -141,7 +141,7 @@ impl OfService<'_> {
         let key = match &self.service.reply.body {
             Body::Text(_) => {
                 // One that does not compile is an error already.
-                let reply = build::reply(self.service, false).ok()?;
+                let reply = build::reply(self.loaded, self.index, None).ok()?;
                 reply.uses_request().then(|| "reply.text".to_owned())?
             }
             Body::Command(command) => format!("reply.command.run.{}", command.request_argument()?),

@@ -14,6 +14,7 @@ use crate::config::fault::{Fault, Faults};
 use crate::config::load::Loaded;
 use crate::server;
 use crate::server::build::{self, Draft};
+use crate::server::commands::Commands;
 use crate::server::maintenance::Lookout;
 
 /// Lines of a difference that are told one by one.
@@ -46,6 +47,9 @@ pub(super) struct Running {
 
     /// Looks for what means maintenance.
     pub(super) lookout: Lookout,
+
+    /// Who would run commands.
+    pub(super) commands: Commands,
 }
 
 /// Reads a configuration on a thread of its own.
@@ -76,7 +80,7 @@ fn against(mut loaded: Loaded, running: &Running) -> Result<Read, Faults> {
         warnings: server::warnings(&loaded, true),
     };
     loaded.config = taken;
-    let mut drafts = build::services(&loaded)?;
+    let mut drafts = build::services(&loaded, Some(&running.commands))?;
     let looked = running.lookout.prepare(&mut drafts);
     looked.map_err(|error| {
         let message = format!("can't look for maintenance files: {error}");

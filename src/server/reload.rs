@@ -170,6 +170,7 @@ impl Server {
             config: self.config.clone(),
             threads: self.main.roster.threads(),
             lookout: self.lookout.clone(),
+            commands: self.commands.clone(),
         };
         match read::read(&self.source, running) {
             Ok(read) => {

@@ -20,6 +20,16 @@ pub(super) struct Identity {
     gid: Gid,
 }
 
+impl Identity {
+    pub(super) fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    pub(super) fn gid(&self) -> Gid {
+        self.gid
+    }
+}
+
 /// Looks the configured user and group up; `None` if there is nobody to become.
 ///
 /// # Errors

@@ -35,6 +35,8 @@ impl ByHand {
             outcomes: &Outcome::LABELS,
             waits: &Wait::LABELS,
             reasons: &Reason::LABELS,
+            runs: &[],
+            answers: &[],
         };
         let metrics = Arc::new(Metrics::new(labels));
         let options = ListenerOptions {

@@ -61,7 +61,10 @@ impl Acceptor {
         if number == self.services.len() {
             self.services.push(service);
         } else {
-            self.services[number] = service;
+            let before = std::mem::replace(&mut self.services[number], service);
+            if let Some(maker) = &before.maker {
+                maker.retire();
+            }
         }
     }
 

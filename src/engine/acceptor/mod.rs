@@ -24,7 +24,6 @@ use crate::engine::acceptor::listening::Listening;
 use crate::engine::access_log::AccessLog;
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::home::{Home, Order};
-use crate::engine::inbox::Inbox;
 use crate::engine::poller::Poller;
 use crate::engine::room::{Room, Wait};
 use crate::engine::service::Service;
@@ -33,6 +32,7 @@ use crate::engine::transport::Transport;
 use crate::engine::worker::{Ended, Pool, Task};
 use crate::engine::{Limits, Prepared, Report};
 use crate::exchange::outcome::Outcome;
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::reply::Made;
 use crate::reply::calendar::Calendar;
@@ -293,7 +293,11 @@ impl Acceptor {
 
     /// Gives a waiting connection to a worker.
     fn resume(&mut self, token: Token, wake: Wake, now: Instant) {
+        let has_asked = self.room.waits_for(token) == Some(Wait::Reply);
         if let Some(connection) = self.take(token) {
+            if has_asked && wake != Wake::Answered {
+                connection.service.leave(token);
+            }
             self.room.resume(token);
             self.enqueue(connection, wake, now);
         }

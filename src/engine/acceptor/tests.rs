@@ -11,13 +11,13 @@ use crate::engine::acceptor::listening::Stage;
 use crate::engine::change::{Change, Retired};
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
-use crate::engine::inbox::inbox;
 use crate::engine::listener::{ListenAddr, Listener, ListenerOptions};
 use crate::engine::room::{Reason, Wait};
 use crate::engine::service::{Access, Linger, Service, Timeouts};
 use crate::engine::{Limits, Report};
 use crate::exchange::outcome::Outcome;
 use crate::exchange::{HalfClose, Options};
+use crate::inbox::inbox;
 use crate::metrics::{Labels, Metrics};
 use crate::peer::Peer;
 use crate::reply::page::Page;
@@ -31,6 +31,8 @@ fn metrics() -> Arc<Metrics> {
         outcomes: &Outcome::LABELS,
         waits: &Wait::LABELS,
         reasons: &Reason::LABELS,
+        runs: &[],
+        answers: &[],
     });
     Arc::new(metrics)
 }

@@ -1,5 +1,7 @@
 //! Ends that are ours: shed, too late, failed, cut. The outcome, the close, and the bytes before.
 
+use std::time::Instant;
+
 use super::*;
 
 #[test]
@@ -209,6 +211,7 @@ fn shed_after_the_end_changes_nothing() {
         options: &options,
         peer: Peer::Unix,
         calendar: &calendar,
+        now: Instant::now(),
         buffers: &mut buffers,
     };
     driver.shed(&mut cx);

@@ -9,8 +9,10 @@ fn asked<'a>(calendar: &'a Calendar, head: &'a [u8], request: &'a [u8]) -> Asked
         service: "hello",
         peer,
         calendar,
+        now: Instant::now(),
         head,
         request,
+        received: request,
         is_head: false,
     }
 }

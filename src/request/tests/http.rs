@@ -337,7 +337,8 @@ fn a_body_that_is_not_kept_takes_no_memory() {
         last,
         Progress::Complete(Request {
             head: 0..0,
-            body: 0..0
+            body: 0..0,
+            received: 0..0
         })
     );
 }

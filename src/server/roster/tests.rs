@@ -11,6 +11,8 @@ fn metrics() -> Metrics {
         outcomes: &Outcome::LABELS,
         waits: &Wait::LABELS,
         reasons: &Reason::LABELS,
+        runs: &[],
+        answers: &[],
     })
 }
 
@@ -33,7 +35,7 @@ fn service(name: &str, port: u16, keys: &str) -> String {
 #[track_caller]
 fn next(roster: &Roster, toml: &[String], metrics: &Metrics) -> Next {
     let loaded = crate::config::load::parse(&toml.concat(), "test.toml").expect("a good one");
-    let drafts = build::services(&loaded).expect("good templates");
+    let drafts = build::services(&loaded, None).expect("good templates");
     let mut next = roster.next(drafts, common_pool(), metrics);
     for missing in std::mem::take(&mut next.missing) {
         let addr = missing.addr.clone();

@@ -8,7 +8,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 /// Says what goes wrong with one reply: at once, then at most once a minute.
 #[derive(Debug)]
-pub(super) struct Complaint {
+pub(crate) struct Complaint {
     begun: Instant,
 
     /// Milliseconds since `begun`, from which on it may be said again.
@@ -18,7 +18,7 @@ pub(super) struct Complaint {
 
 impl Complaint {
     /// Nothing went wrong yet.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             begun: now,
             next: AtomicU64::new(0),
@@ -28,7 +28,7 @@ impl Complaint {
 
     /// Something went wrong at `now`. `say` is called if it may be said, with how often it went
     /// wrong unsaid since the last time.
-    pub(super) fn raise(&self, now: Instant, say: impl FnOnce(u64)) {
+    pub(crate) fn raise(&self, now: Instant, say: impl FnOnce(u64)) {
         let milliseconds =
             |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let since = milliseconds(now.saturating_duration_since(self.begun));

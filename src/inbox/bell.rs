@@ -1,6 +1,6 @@
-//! The one hand-made primitive: who wakes a sleeping acceptor.
+//! The one hand-made primitive: who wakes a sleeping thread.
 //!
-//! The acceptor marks itself asleep and then looks into its inbox once more; a sender puts its
+//! The thread marks itself asleep and then looks into its inbox once more; a sender puts its
 //! message in and then looks at the mark. One of the two sees the other, whatever the order, so
 //! no message waits for a sleeper; and only the sender that takes the mark off pays for a system
 //! call. The loom test below goes through every interleaving.
@@ -11,38 +11,38 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst, fence};
 #[cfg(replyd_loom)]
 use loom::sync::atomic::{AtomicBool, Ordering::SeqCst, fence};
 
-/// The mark that says the acceptor sleeps, or is about to.
+/// The mark that says the thread sleeps, or is about to.
 #[derive(Debug)]
-pub(super) struct Bell {
+pub(crate) struct Bell {
     asleep: AtomicBool,
 }
 
 impl Bell {
     /// Nobody sleeps.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             asleep: AtomicBool::new(false),
         }
     }
 
-    /// The acceptor: about to sleep. It has to look into its inbox after this, and must not sleep
+    /// The thread: about to sleep. It has to look into its inbox after this, and must not sleep
     /// if something is there.
-    pub(super) fn lie_down(&self) {
+    pub(crate) fn lie_down(&self) {
         self.asleep.store(true, SeqCst);
         // Orders the mark before the look into the inbox, whatever that look is made of.
         fence(SeqCst);
     }
 
-    /// The acceptor: awake again, or not asleep after all.
-    pub(super) fn get_up(&self) {
+    /// The thread: awake again, or not asleep after all.
+    pub(crate) fn get_up(&self) {
         self.asleep.store(false, SeqCst);
     }
 
-    /// A sender, after its message is in: whether it is the one to wake the acceptor.
-    pub(super) fn is_mine_to_ring(&self) -> bool {
+    /// A sender, after its message is in: whether it is the one to wake the thread.
+    pub(crate) fn is_mine_to_ring(&self) -> bool {
         // Orders the message before the look at the mark.
         fence(SeqCst);
-        // The plain load spares the locked instruction while the acceptor is busy.
+        // The plain load spares the locked instruction while the thread is busy.
         self.asleep.load(SeqCst) && self.asleep.swap(false, SeqCst)
     }
 }

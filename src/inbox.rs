@@ -1,21 +1,22 @@
-//! The acceptor's inbox: whatever comes home, in one order.
+//! A thread's inbox: whatever comes to it, in one order.
 //!
-//! Bounded: each open connection has at most one message of its own in it, and the rest is a
-//! fixed number. So a worker's send never waits.
+//! Bounded. Who sleeps in a poller is woken through a descriptor, and only then.
+
+mod bell;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rustix::event::EventfdFlags;
 
-use crate::engine::bell::Bell;
+use crate::inbox::bell::Bell;
 
-/// Sends to the acceptor.
+/// Sends to the thread.
 #[derive(Debug)]
-pub(super) struct Outbox<T> {
+pub(crate) struct Outbox<T> {
     tx: Sender<T>,
     bell: Arc<(Bell, OwnedFd)>,
 }
@@ -29,15 +30,15 @@ impl<T> Clone for Outbox<T> {
     }
 }
 
-/// The acceptor's end.
+/// The thread's end.
 #[derive(Debug)]
-pub(super) struct Inbox<T> {
+pub(crate) struct Inbox<T> {
     rx: Receiver<T>,
     bell: Arc<(Bell, OwnedFd)>,
 }
 
 /// An inbox for `capacity` messages.
-pub(super) fn inbox<T>(capacity: usize) -> io::Result<(Outbox<T>, Inbox<T>)> {
+pub(crate) fn inbox<T>(capacity: usize) -> io::Result<(Outbox<T>, Inbox<T>)> {
     let (tx, rx) = crossbeam_channel::bounded(capacity);
     let eventfd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let bell = Arc::new((Bell::new(), eventfd));
@@ -51,54 +52,67 @@ pub(super) fn inbox<T>(capacity: usize) -> io::Result<(Outbox<T>, Inbox<T>)> {
 }
 
 impl<T> Outbox<T> {
-    /// Sends `message`, and wakes the acceptor if it sleeps. Gives the message back if there is
-    /// no acceptor anymore.
-    pub(super) fn send(&self, message: T) -> Result<(), T> {
+    /// Sends `message`, and wakes the thread if it sleeps. Gives the message back if there is
+    /// no thread anymore.
+    pub(crate) fn send(&self, message: T) -> Result<(), T> {
         self.send_quietly(message)?;
+        self.ring();
+        Ok(())
+    }
+
+    fn ring(&self) {
         let (bell, eventfd) = &*self.bell;
         if bell.is_mine_to_ring() {
             // Can't fail but for a counter at its end, which is a bell that rings already.
             let _rung = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
         }
+    }
+
+    /// Sends `message` if there is room for it, and never waits. Gives it back else.
+    pub(crate) fn try_send(&self, message: T) -> Result<(), T> {
+        self.tx
+            .try_send(message)
+            .map_err(TrySendError::into_inner)?;
+        self.ring();
         Ok(())
     }
 
-    /// Sends what the acceptor need not hear of before it is awake anyway.
-    pub(super) fn send_quietly(&self, message: T) -> Result<(), T> {
+    /// Sends what the thread need not hear of before it is awake anyway.
+    pub(crate) fn send_quietly(&self, message: T) -> Result<(), T> {
         self.tx.send(message).map_err(|error| error.0)
     }
 }
 
 impl<T> Inbox<T> {
     /// What the poller has to watch.
-    pub(super) fn source(&self) -> BorrowedFd<'_> {
+    pub(crate) fn source(&self) -> BorrowedFd<'_> {
         self.bell.1.as_fd()
     }
 
     /// About to sleep: whether that may be, since nothing is here.
-    pub(super) fn lie_down(&self) -> bool {
+    pub(crate) fn lie_down(&self) -> bool {
         self.bell.0.lie_down();
         self.rx.is_empty()
     }
 
     /// Awake again.
-    pub(super) fn get_up(&self) {
+    pub(crate) fn get_up(&self) {
         self.bell.0.get_up();
     }
 
     /// The bell was heard: it is silent again.
-    pub(super) fn hush(&self) {
+    pub(crate) fn hush(&self) {
         // EAGAIN: it was silent.
         let _read = rustix::io::read(&self.bell.1, &mut [0; 8]);
     }
 
     /// The next message, waiting for it at most so long.
-    pub(super) fn next_within(&self, timeout: Duration) -> Option<T> {
+    pub(crate) fn next_within(&self, timeout: Duration) -> Option<T> {
         self.rx.recv_timeout(timeout).ok()
     }
 
     /// The next message, if there is one.
-    pub(super) fn next(&self) -> Option<T> {
+    pub(crate) fn next(&self) -> Option<T> {
         self.rx.try_recv().ok()
     }
 }

@@ -1,0 +1,151 @@
+//! Commands as their supervisor has them, made of what the configuration says.
+
+use std::sync::Arc;
+
+use nix::unistd::{Gid, Group, Uid, User};
+use rustix::process::{Resource, Rlimit, getrlimit};
+
+use crate::command::options::{Caching, Options, Sharing};
+use crate::command::{Argument, Identity, Process, Runner, Supervisor};
+use crate::config::command::{Command, Stdin};
+use crate::config::document::Place;
+use crate::config::fault::Fault;
+use crate::config::load::Loaded;
+use crate::server::user;
+
+/// What commands have to do with this process.
+#[derive(Clone, Debug)]
+pub(super) struct Commands {
+    /// Who runs them.
+    pub(super) supervisor: Arc<Supervisor>,
+
+    /// The limits of descriptors that the process was started with.
+    pub(super) descriptors: Rlimit,
+
+    /// Who the process is by the time they run.
+    pub(super) user: Uid,
+
+    /// And its group.
+    pub(super) group: Gid,
+}
+
+/// The runner of one service's command. `commands`: `None` if it is not to be run.
+///
+/// # Errors
+/// * it can't be run as whom the configuration says, or it doesn't say
+pub(super) fn runner(
+    loaded: &Loaded,
+    index: usize,
+    command: &Command,
+    commands: Option<&Commands>,
+) -> Result<Runner, Box<Fault>> {
+    let identity = commands.map(|commands| commands.identity(loaded, index, command));
+    let descriptors = commands.map(|commands| commands.descriptors);
+    let argument = |(place, text): (usize, &String)| {
+        if command.request_argument() == Some(place) {
+            Argument::Request
+        } else {
+            Argument::Text(text.clone())
+        }
+    };
+    let process = Process {
+        run: command.run.iter().enumerate().map(argument).collect(),
+        environment: command.environment.clone().into_iter().collect(),
+        working_directory: command.working_directory.clone(),
+        identity: identity.transpose()?.flatten(),
+        timeout: command.timeout,
+        kill_after: command.kill_after,
+        max_output_bytes: command.max_output_bytes,
+        descriptors,
+    };
+    let options = Options {
+        service: loaded.config.services[index].name.as_str().into(),
+        process: Arc::new(process),
+        reads_request: command.stdin == Stdin::Request,
+        answers: command.exit_status.keys().copied().collect(),
+        concurrency: command.concurrency,
+        max_waiting: command.max_waiting,
+        sharing: sharing(command),
+    };
+    let supervisor = commands.map(|commands| Arc::clone(&commands.supervisor));
+    Ok(Runner::new(options, supervisor.unwrap_or_default()))
+}
+
+fn sharing(command: &Command) -> Sharing {
+    if !command.refresh.is_zero() {
+        return Sharing::Scheduled(command.refresh);
+    }
+    if command.cache.is_zero() {
+        return Sharing::Nobody;
+    }
+    Sharing::Cached(Caching {
+        fresh: command.cache,
+        stale: command.stale,
+        failure: command.failure_cache,
+        by_request: command.cache_key.request,
+        by_peer: command.cache_key.peer,
+    })
+}
+
+impl Commands {
+    /// Asks who we are, or are to become, and which limits we have.
+    pub(super) fn new(becomes: Option<&user::Identity>) -> Self {
+        Self {
+            supervisor: Arc::default(),
+            descriptors: getrlimit(Resource::Nofile),
+            user: becomes.map_or_else(Uid::effective, user::Identity::uid),
+            group: becomes.map_or_else(Gid::effective, user::Identity::gid),
+        }
+    }
+
+    /// Whom to become for a command; `None`: nobody, we are that.
+    fn identity(
+        &self,
+        loaded: &Loaded,
+        index: usize,
+        command: &Command,
+    ) -> Result<Option<Identity>, Box<Fault>> {
+        let fault = |key: &str, message: String, help: &str| {
+            let place = Place::service(index, &format!("reply.command.{key}"));
+            Box::new(loaded.fault(&place, message, "", Some(help.to_owned())))
+        };
+        let Some(name) = &command.user else {
+            if self.user.is_root() {
+                let message = "replyd is root: whom is this command to be run as?".to_owned();
+                return Err(fault(
+                    "run",
+                    message,
+                    "write user = \"nobody\", or \"root\" if it has to be",
+                ));
+            }
+            return Ok(None);
+        };
+        let user = User::from_name(name).ok().flatten().ok_or_else(|| {
+            let message = format!("there is no user `{name}` on this machine");
+            fault("user", message, "write one that `getent passwd` knows")
+        })?;
+        let gid = match &command.group {
+            None => user.gid,
+            Some(name) => {
+                let group = Group::from_name(name).ok().flatten();
+                let nobody = || {
+                    let message = format!("there is no group `{name}` on this machine");
+                    fault("group", message, "write one that `getent group` knows")
+                };
+                group.ok_or_else(nobody)?.gid
+            }
+        };
+        if user.uid == self.user && gid == self.group {
+            return Ok(None);
+        }
+        if !self.user.is_root() {
+            let message = format!("replyd is not root, and can't run it as `{name}`");
+            let help = "leave it out, or start replyd as root without `[server] user`";
+            return Err(fault("user", message, help));
+        }
+        Ok(Some(Identity {
+            uid: user.uid.as_raw(),
+            gid: gid.as_raw(),
+        }))
+    }
+}
