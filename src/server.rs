@@ -23,11 +23,12 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
 
 use crate::admin::Admin;
+use crate::command::Supervisor;
 use crate::command::report::{RunResult, Source as AnswerSource};
 use crate::config::Config;
 use crate::config::fault::{Fault, Faults};
@@ -52,6 +53,9 @@ use crate::systemd::notify::Notifier;
 pub use crate::server::error::{End, StartError};
 pub use crate::server::read::Source;
 pub use crate::server::reload::Reloader;
+
+/// How long commands may take to end that nobody waits for anymore.
+const COMMANDS_GRACE: Duration = Duration::from_secs(1);
 
 /// The closed sets of labels.
 const LABELS: Labels = Labels {
@@ -80,6 +84,7 @@ pub struct Surroundings {
     pub inheritance: Inheritance,
     reloader: Reloader,
     requests: Receiver<Request>,
+    supervisor: Arc<Supervisor>,
 }
 
 /// A running server.
@@ -122,7 +127,14 @@ impl Surroundings {
             inheritance: Inheritance::default(),
             reloader,
             requests,
+            supervisor: Arc::default(),
         }
+    }
+
+    /// Who runs its commands, and can end them.
+    #[must_use]
+    pub fn supervisor(&self) -> Arc<Supervisor> {
+        Arc::clone(&self.supervisor)
     }
 
     /// Asks the server to reload.
@@ -147,6 +159,7 @@ impl Server {
             inheritance,
             reloader,
             requests,
+            supervisor,
         } = surroundings;
         let config = &loaded.config;
         for warning in warnings(loaded, true) {
@@ -162,7 +175,7 @@ impl Server {
         });
         let identity = user::find(loaded)?;
         // Before the limit is raised.
-        let commands = Commands::new(identity.as_ref());
+        let commands = Commands::new(supervisor, identity.as_ref());
         let max_connections = limits::max_connections(loaded)?;
         let none = Roster::default();
         let drafts = build::services(loaded, Some(&commands))?;
@@ -175,17 +188,10 @@ impl Server {
             user::switch(identity)?;
         }
 
-        for pool in &main.change.pools {
-            tracing::info!(
-                pool = pool.name,
-                workers = pool.threads,
-                queue_capacity = pool.queue_capacity,
-                "pool"
-            );
-        }
-        tracing::info!(max_connections, "limits");
+        say_limits(&main, max_connections);
         let lookout = Lookout::start(&main.roster).map_err(threads)?;
         lookout.keep(&main.roster, &metrics);
+        commands.reap_orphans()?;
         let limits = build::limits(max_connections);
         let main = Half::start("acceptor", main, limits, access_log, &metrics)?;
         let limits = build::admin_limits();
@@ -234,6 +240,12 @@ impl Server {
     /// Serves until `stop` says something or is disconnected, then drains.
     #[must_use]
     pub fn run(mut self, stop: &Receiver<()>) -> End {
+        let end = self.serve_until(stop);
+        self.commands.supervisor.stop(COMMANDS_GRACE);
+        end
+    }
+
+    fn serve_until(&mut self, stop: &Receiver<()>) -> End {
         let mut gone = crossbeam_channel::after(self.look_after_gone());
         // Ends with a stop, or with an engine.
         loop {
@@ -347,6 +359,18 @@ pub fn warnings_on(loaded: &Loaded, machine: Option<&Machine>) -> Vec<Fault> {
             .flat_map(|machine| machine::all(loaded, machine)),
     );
     warnings
+}
+
+fn say_limits(main: &Next, max_connections: usize) {
+    for pool in &main.change.pools {
+        tracing::info!(
+            pool = pool.name,
+            workers = pool.threads,
+            queue_capacity = pool.queue_capacity,
+            "pool"
+        );
+    }
+    tracing::info!(max_connections, "limits");
 }
 
 fn unix_seconds() -> i64 {

@@ -30,7 +30,8 @@ pub(super) fn serve(file: Option<&Path>) -> u8 {
     let found = loaded.path.clone();
     let mut surroundings = Surroundings::new(Arc::new(move || source::load(found.as_deref())));
     // Before anything else: a signal that comes early is a stop, not a kill.
-    let stop = match signals::handle(surroundings.reloader()) {
+    let handled = signals::handle(surroundings.reloader(), &surroundings.supervisor());
+    let stop = match handled {
         Ok(stop) => stop,
         Err(error) => {
             tracing::error!(%error, "cannot handle signals");

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use replyd::command::Supervisor;
 use replyd::server::Reloader;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
@@ -16,17 +17,18 @@ const SECOND_SIGTERM: i32 = 143;
 /// then to the child's whole group.
 const SAME_SIGNAL: Duration = Duration::from_millis(2);
 
-/// Gets a message at the first SIGINT or SIGTERM; the second one ends the process. SIGHUP asks for
+/// Gets a message at the first SIGINT or SIGTERM; the second one ends commands and the process. SIGHUP asks for
 /// a reload.
 ///
 /// ctrlc's `termination` feature would make SIGHUP a stop too, so SIGTERM comes from elsewhere.
-pub(super) fn handle(reloader: Reloader) -> io::Result<Receiver<()>> {
+pub(super) fn handle(reloader: Reloader, supervisor: &Arc<Supervisor>) -> io::Result<Receiver<()>> {
     let (stop_tx, stop_rx) = crossbeam_channel::bounded(1);
     let stopped_at = Arc::new(OnceLock::new());
-    let on_interrupt = stopper(&stop_tx, &stopped_at, SECOND_SIGINT);
+    let stopper = |second| stopper(&stop_tx, &stopped_at, supervisor, second);
+    let on_interrupt = stopper(SECOND_SIGINT);
     // Not try_set_handler: a shell's background job starts with SIGINT ignored, and that refuses.
     ctrlc::set_handler(on_interrupt).map_err(io::Error::other)?;
-    let on_terminate = stopper(&stop_tx, &stopped_at, SECOND_SIGTERM);
+    let on_terminate = stopper(SECOND_SIGTERM);
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
     std::thread::Builder::new()
         .name("signals".to_owned())
@@ -45,11 +47,15 @@ pub(super) fn handle(reloader: Reloader) -> io::Result<Receiver<()>> {
 fn stopper(
     stop: &Sender<()>,
     stopped_at: &Arc<OnceLock<Instant>>,
+    supervisor: &Arc<Supervisor>,
     second: i32,
 ) -> impl Fn() + Send + use<> {
     let (stop, stopped_at) = (stop.clone(), Arc::clone(stopped_at));
+    let supervisor = Arc::clone(supervisor);
     move || {
         if stopped_at.get_or_init(Instant::now).elapsed() > SAME_SIGNAL {
+            // Commands are in groups of their own: no signal to ours reaches them.
+            supervisor.stop(Duration::ZERO);
             std::process::exit(second);
         }
         // Full or disconnected: the stop is known already.

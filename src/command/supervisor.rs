@@ -105,15 +105,16 @@ impl Supervisor {
     }
 
     /// Ends every command: SIGTERM now, SIGKILL after its own time or after `within`. Back when
-    /// nothing is left.
+    /// nothing is left. Whoever says it again can only shorten that.
     pub fn stop(&self, within: Duration) {
-        let Some(running) = self.lock().take() else {
+        let outbox = self.lock().as_ref().map(|running| running.outbox.clone());
+        let Some(outbox) = outbox else {
             return;
         };
         let (done, done_rx) = crossbeam_channel::bounded(1);
         let until = Instant::now() + within;
         let stop = Message::Stop(Stopping { until, done });
-        if running.outbox.send(stop).is_ok() {
+        if outbox.send(stop).is_ok() {
             let _done = done_rx.recv_timeout(within + LAST_MOMENT);
         }
     }

@@ -11,7 +11,7 @@ use crate::config::command::{Command, Stdin};
 use crate::config::document::Place;
 use crate::config::fault::Fault;
 use crate::config::load::Loaded;
-use crate::server::user;
+use crate::server::{StartError, user};
 
 /// What commands have to do with this process.
 #[derive(Clone, Debug)]
@@ -89,13 +89,28 @@ fn sharing(command: &Command) -> Sharing {
 
 impl Commands {
     /// Asks who we are, or are to become, and which limits we have.
-    pub(super) fn new(becomes: Option<&user::Identity>) -> Self {
+    pub(super) fn new(supervisor: Arc<Supervisor>, becomes: Option<&user::Identity>) -> Self {
         Self {
-            supervisor: Arc::default(),
+            supervisor,
             descriptors: getrlimit(Resource::Nofile),
             user: becomes.map_or_else(Uid::effective, user::Identity::uid),
             group: becomes.map_or_else(Gid::effective, user::Identity::gid),
         }
+    }
+
+    /// Starts the supervisor if this is the first process of a container: orphans come to it.
+    ///
+    /// # Errors
+    /// * out of descriptors or threads
+    pub(super) fn reap_orphans(&self) -> Result<(), StartError> {
+        if std::process::id() != 1 {
+            return Ok(());
+        }
+        let started = self.supervisor.start();
+        started.map_err(|error| StartError::System {
+            what: "start the supervisor of commands",
+            error,
+        })
     }
 
     /// Whom to become for a command; `None`: nobody, we are that.

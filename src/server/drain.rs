@@ -18,14 +18,11 @@ pub(super) const HALF_OPEN_MAX: Duration = Duration::from_secs(1);
 /// How long the admin listener's own drain may take: a scrape, no more.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
-/// How long commands may take to end that nobody waits for anymore.
-const COMMANDS_GRACE: Duration = Duration::from_secs(1);
-
 /// What systemd is asked for beside the drain's own time.
 const SLACK: Duration = Duration::from_secs(5);
 
 impl Server {
-    pub(super) fn drain(mut self) -> End {
+    pub(super) fn drain(&mut self) -> End {
         self.is_ready.store(false, Relaxed);
         let retiring = self.reloads.end();
         let drain_delay = self.config.server.drain_delay;
@@ -75,7 +72,6 @@ impl Server {
         if ended.recv_timeout(2 * ADMIN_GRACE).is_err() {
             tracing::warn!("the admin listener did not end in time");
         }
-        self.commands.supervisor.stop(COMMANDS_GRACE);
         End::Drained(report)
     }
 
