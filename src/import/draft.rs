@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use toml::Value;
 
-/// Whether this replyd has `reply.command`. As long as it hasn't, services that need it are written
-/// out whole, and commented out.
-const RUNS_COMMANDS: bool = false;
-
 /// Why a limit of no connections at all isn't carried over.
 pub(super) const NOBODY_AT_ONCE: &str = "nobody, and in replyd 0 is no limit";
 
@@ -34,8 +30,6 @@ pub(super) struct Remark {
 pub(super) enum Standing {
     /// A service of replyd's.
     Live,
-    /// Written out for a replyd that runs commands.
-    Command,
     /// Written out, and commented out as it was disabled where it comes from.
     Disabled,
     /// Written out, and commented out until someone has decided.
@@ -105,6 +99,10 @@ impl Draft {
         self.command.push(setting(key, value, from));
     }
 
+    pub(super) fn has_command(&self, key: &str) -> bool {
+        self.command.iter().any(|setting| setting.key == key)
+    }
+
     /// Carried over, as it needs no key.
     pub(super) fn moot(&mut self, said: &str) {
         self.moot.push(said.to_owned());
@@ -132,16 +130,9 @@ impl Draft {
             Standing::Disabled
         } else if !self.held.is_empty() {
             Standing::Held
-        } else if self.needs_commands() {
-            Standing::Command
         } else {
             Standing::Live
         }
-    }
-
-    /// Whether it waits for a replyd that runs commands.
-    pub(super) fn needs_commands(&self) -> bool {
-        !self.command.is_empty() && !RUNS_COMMANDS
     }
 
     pub(super) fn is_live(&self) -> bool {

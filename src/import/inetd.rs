@@ -115,6 +115,7 @@ pub(super) fn draft(line: &Line, ports: &Ports) -> Draft {
     let from = from.collect::<Vec<&str>>().join(" ");
     program::carry(&mut draft, server, arguments, port, &from);
     account(&mut draft, user);
+    program::complete(&mut draft);
     draft
 }
 

@@ -2,14 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use toml::{Table, Value};
+
 use crate::import::draft::Draft;
 use crate::import::hint::{self, Hint};
 
 /// Where tcpd looks for a program without a path (Debian's REAL_DAEMON_DIR).
 const TCPD_FOLDER: &str = "/usr/sbin";
 
-/// What a command has if its `environment` is not set: one that is set replaces it.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// The `PATH` that systemd and init scripts give: replyd's own default has no `sbin`.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A command's `timeout_seconds`, where there was none: its default.
+const TIMEOUT_SECONDS: i64 = 10;
+
+/// A command's `max_output_bytes`, where there was none: agents write more than its default.
+const OUTPUT_BYTES: i64 = 1 << 20;
+
+/// The most that `concurrency` takes.
+const CONCURRENCY_MAX: i64 = 1024;
 
 /// Sets `run` and `read`. `arguments` begin with `argv[0]`, as inetd has it.
 pub(super) fn carry(
@@ -62,7 +73,32 @@ pub(super) fn carry_run(draft: &mut Draft, run: &[String], port: Option<u16>, fr
     draft.set_command("run", run.to_vec(), from);
 }
 
-/// Sets `environment`, with the `PATH` that a command has without it.
+/// Sets what every such server does without being told, once everything else is set.
+pub(super) fn complete(draft: &mut Draft) {
+    if !draft.has_command("environment") {
+        set_environment(draft, BTreeMap::new(), "PATH as systemd gives it");
+    }
+    let every_code = Table::from_iter([("0-255".to_owned(), Value::from(200))]);
+    let why = "what it wrote was sent, whatever its exit code";
+    draft.set_command("exit_status", every_code, why);
+    if !draft.has_command("timeout_seconds") {
+        let why = "there was no bound: raise it, and `reply_timeout_seconds` above it, if it takes longer";
+        draft.set_command("timeout_seconds", TIMEOUT_SECONDS, why);
+    }
+    let why = "there was no bound: more is a failure";
+    draft.set_command("max_output_bytes", OUTPUT_BYTES, why);
+    // As many as there may be connections: none of them waited for another.
+    let most = draft
+        .settings
+        .iter()
+        .find(|setting| setting.key == "max_connections");
+    let most = most.and_then(|most| Some((most.value.as_integer()?, most.from.clone())));
+    if let Some((most, from)) = most {
+        draft.set_command("concurrency", most.min(CONCURRENCY_MAX), &from);
+    }
+}
+
+/// Sets `environment`, with a `PATH` unless there is one.
 pub(super) fn set_environment(
     draft: &mut Draft,
     mut environment: BTreeMap<String, String>,

@@ -38,12 +38,24 @@ fn daytime(defaults: &str, attributes: &str) -> String {
 
 /// The output for a socket unit with these lines.
 fn unit(lines: &str) -> String {
+    units(lines, "ExecStart=/bin/date")
+}
+
+/// The output for a socket unit and its service with these lines.
+fn units(socket: &str, service: &str) -> String {
     let folder = folder();
-    let socket = format!("[Socket]\nListenStream=8001\nAccept=yes\n{lines}\n");
+    let socket = format!("[Socket]\nListenStream=8001\nAccept=yes\n{socket}\n");
     write(&folder, "test.socket", &socket);
-    let service = "[Service]\nExecStart=/bin/date\nStandardInput=socket\n";
-    write(&folder, "test@.service", service);
+    let service = format!("[Service]\nStandardInput=socket\n{service}\n");
+    write(&folder, "test@.service", &service);
     imported(&folder.path().join("test.socket")).toml
+}
+
+/// The output for a line of inetd's.
+fn line(line: &str) -> String {
+    let folder = folder();
+    write(&folder, "inetd.conf", line);
+    imported(&folder.path().join("inetd.conf")).toml
 }
 
 #[track_caller]
@@ -160,11 +172,65 @@ fn a_limit_of_nobody_is_not_no_limit() {
 #[test]
 fn lines_of_a_unit_are_those_that_systemd_reads() {
     let toml = unit("IPAddressAllow=192.0.2.1 \\\\\nIPAddressDeny=any");
-    says(&toml, "#allow = [\"192.0.2.1/32\"]");
+    says(&toml, "allow = [\"192.0.2.1/32\"]");
     let closed = "IPAddressAllow=192.0.2.1\nIPAddressDeny=any";
     let toml = unit(&format!("{closed}\n[Service]\nIPAddressAllow=any"));
-    says(&toml, "#allow = [\"192.0.2.1/32\"]");
+    says(&toml, "allow = [\"192.0.2.1/32\"]");
     says(&toml, "#   IPAddressAllow=any: no line of a unit");
+}
+
+#[test]
+fn a_program_has_what_it_had_without_a_word() {
+    for toml in [
+        unit(""),
+        line("8001 stream tcp nowait nobody /bin/date date\n"),
+    ] {
+        says(&toml, "[service.reply.command]");
+        says(&toml, "run = [\"/bin/date\"]");
+        says(&toml, "exit_status = { 0-255 = 200 }");
+        says(&toml, "environment = { PATH = \"/usr/local/sbin:");
+        says(&toml, "max_output_bytes = 1048576");
+        says(&toml, "timeout_seconds = 10");
+    }
+    says(&unit(""), "user = \"root\"  # no User=");
+}
+
+#[test]
+fn as_many_programs_run_at_once_as_there() {
+    let toml = line("8001 stream tcp nowait/12 nobody /bin/date date\n");
+    says(&toml, "max_connections = 12");
+    says(&toml, "concurrency = 12");
+    says(&unit("MaxConnections=2000"), "concurrency = 1024");
+}
+
+#[test]
+fn what_a_command_cannot_be_holds_the_service_back() {
+    let held = "# Commented out until you have decided";
+    says(&units("", "ExecStart=date -u"), held);
+    says(&units("", "ExecStart=|/bin/date | cat"), held);
+    says(&units("", "ExecStart=/bin/date\nRuntimeMaxSec=0"), held);
+    says(
+        &units("", "ExecStart=/bin/date\nEnvironment=REMOTE_ADDR=x"),
+        held,
+    );
+    says(&line("8001 stream tcp nowait nobody date date\n"), held);
+    let folder = folder();
+    let service =
+        "service x\n{\nport = 8001\nsocket_type = stream\nwait = no\nserver = /bin/date\n}\n";
+    write(&folder, "conf", service);
+    let toml = imported(&folder.path().join("conf")).toml;
+    says(&toml, &format!("{held}: no user: xinetd itself would not"));
+}
+
+#[test]
+fn a_programs_time_is_below_its_replys() {
+    let toml = units(
+        "",
+        "ExecStart=/bin/date\nRuntimeMaxSec=30\nTimeoutStopSec=2",
+    );
+    says(&toml, "timeout_seconds = 30  # RuntimeMaxSec=30");
+    says(&toml, "reply_timeout_seconds = 35");
+    says(&toml, "kill_after_seconds = 2");
 }
 
 #[test]

@@ -116,10 +116,6 @@ fn heading(text: &mut String, draft: &Draft) {
             &format!("Commented out until you have decided: {said}: {why}."),
         );
     }
-    if draft.needs_commands() {
-        let what = "This replyd runs no commands yet: what follows is for one that does.";
-        comment(text, "", what);
-    }
 }
 
 /// What was not carried over.
@@ -187,10 +183,6 @@ pub(super) fn summary(drafts: &[Draft]) -> String {
         (
             of(Standing::Live).count() - whole,
             "carried over with remarks",
-        ),
-        (
-            of(Standing::Command).count(),
-            "commented out: run a command, which this replyd doesn't yet",
         ),
         (
             of(Standing::Held).count(),

@@ -15,9 +15,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 const REPLY_MARGIN: Duration = Duration::from_secs(5);
 
 /// Why a key of `[Service]` is not carried over.
-const REASONS: [(&str, &str); 8] = [
+const REASONS: [(&str, &str); 7] = [
     ("EnvironmentFile", "write its lines into `environment`"),
-    ("SuccessExitStatus", "write it into `exit_status`"),
     (
         "DynamicUser",
         "a command runs as `user`; systemd gives replyd itself a dynamic one",
@@ -56,7 +55,9 @@ pub(super) fn carry(draft: &mut Draft, attributes: &mut Attributes, port: Option
             draft.remark(&folder.said, "write the path into `working_directory`");
         }
     }
-    attributes.moot(&["Type", "CollectMode"], draft);
+    program::complete(draft);
+    // Every exit code is an answer, so that `-` before a program needs no key, either.
+    attributes.moot(&["Type", "CollectMode", "SuccessExitStatus"], draft);
     attributes.tell(&REASONS, OTHERS, draft);
 }
 
@@ -71,10 +72,6 @@ fn run(draft: &mut Draft, start: &Attribute, port: Option<u16>) {
     };
     if run.is_empty() {
         return draft.refuse(&start.said, "there is nothing to run");
-    }
-    if marks.contains('-') {
-        let why = "write the statuses that are no failure into `exit_status`";
-        draft.remark(&format!("- in {}", start.said), why);
     }
     if marks.contains(['+', '!']) {
         let why = "a command runs as `user`, with nothing on top";
@@ -147,7 +144,14 @@ fn account(draft: &mut Draft, attributes: &mut Attributes) {
         is_dynamic.is_yes()
     });
     match attributes.take_last("User", draft) {
-        Some(user) => draft.set_command("user", user.value.as_str(), &user.said),
+        Some(user) => {
+            draft.set_command("user", user.value.as_str(), &user.said);
+            let why = "write those that the program needs into `environment`";
+            draft.remark(
+                "HOME, USER, LOGNAME and SHELL, which systemd sets for it",
+                why,
+            );
+        }
         None if is_dynamic.is_none() => draft.set_command("user", "root", "no User="),
         None => {}
     }

@@ -41,6 +41,10 @@ pub(super) fn carry(
             draft.remark(&groups.said, "a command has the groups of its user");
         }
     }
+    if !draft.has_command("user") {
+        draft.hold("no user", "xinetd itself would not take this service");
+    }
+    program::complete(draft);
 }
 
 fn environment(draft: &mut Draft, attributes: &[Attribute]) {
