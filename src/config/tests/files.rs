@@ -8,14 +8,15 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{SERVICE, valid};
-use crate::config::Config;
 use crate::config::address::Address;
+use crate::config::command::Command;
 use crate::config::document::Place;
 use crate::config::fault::Faults;
 use crate::config::framing::Read;
 use crate::config::load::{Loaded, SHIPPED, built_in, load, parse};
 use crate::config::reply::{Body, CONTENT_TYPE};
 use crate::config::types::{HalfClose, Level, LogAccess, LogFormat};
+use crate::config::{Config, written};
 
 fn write(directory: &TempDir, name: &str, text: impl AsRef<[u8]>) {
     let path = directory.path().join(name);
@@ -133,6 +134,33 @@ fn the_shipped_file_has_every_key() {
             let in_comment = SHIPPED.contains(&format!("\n# {key} = "));
             assert!(written(key) || in_comment, "server.toml lacks {key}");
         }
+    }
+}
+
+/// The command that the shipped file shows is commented out.
+#[test]
+fn the_shipped_command_is_good_and_has_every_key_at_its_default() {
+    let text = include_str!("../../../server.toml");
+    let (_, shown) = text.split_once("\n#[[service]]\n").unwrap();
+    let lines: Vec<&str> = shown.lines().map(|line| &line[1..]).collect();
+    let text = format!("[[service]]\n{}", lines.join("\n"));
+    let loaded = parse(&text, "x").unwrap();
+    let Body::Command(command) = &loaded.config.services[0].reply.body else {
+        panic!("{text}");
+    };
+    let expected = Command {
+        run: command.run.clone(),
+        ..Command::default()
+    };
+    assert_eq!(**command, expected);
+    let tables = written::tables(&loaded.config);
+    for key in tables["service"][0]["reply"]["command"]
+        .as_table()
+        .unwrap()
+        .keys()
+    {
+        let place = Place::service(0, &format!("reply.command.{key}"));
+        assert!(loaded.sources.has(&place), "server.toml lacks {key}");
     }
 }
 
