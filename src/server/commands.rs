@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Uid};
 use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::command::options::{Caching, Options, Sharing};
 use crate::command::{Argument, Identity, Process, Runner, Supervisor};
 use crate::config::command::{Command, Stdin};
-use crate::config::document::Place;
 use crate::config::fault::Fault;
 use crate::config::load::Loaded;
 use crate::server::{StartError, user};
@@ -120,46 +119,10 @@ impl Commands {
         index: usize,
         command: &Command,
     ) -> Result<Option<Identity>, Box<Fault>> {
-        let fault = |key: &str, message: String, help: &str| {
-            let place = Place::service(index, &format!("reply.command.{key}"));
-            Box::new(loaded.fault(&place, message, "", Some(help.to_owned())))
-        };
-        let Some(name) = &command.user else {
-            if self.user.is_root() {
-                let message = "replyd is root: whom is this command to be run as?".to_owned();
-                return Err(fault(
-                    "run",
-                    message,
-                    "write user = \"nobody\", or \"root\" if it has to be",
-                ));
-            }
-            return Ok(None);
-        };
-        let user = User::from_name(name).ok().flatten().ok_or_else(|| {
-            let message = format!("there is no user `{name}` on this machine");
-            fault("user", message, "write one that `getent passwd` knows")
-        })?;
-        let gid = match &command.group {
-            None => user.gid,
-            Some(name) => {
-                let group = Group::from_name(name).ok().flatten();
-                let nobody = || {
-                    let message = format!("there is no group `{name}` on this machine");
-                    fault("group", message, "write one that `getent group` knows")
-                };
-                group.ok_or_else(nobody)?.gid
-            }
-        };
-        if user.uid == self.user && gid == self.group {
-            return Ok(None);
-        }
-        if !self.user.is_root() {
-            let message = format!("replyd is not root, and can't run it as `{name}`");
-            let help = "leave it out, or start replyd as root without `[server] user`";
-            return Err(fault("user", message, help));
-        }
-        Ok(Some(Identity {
-            uid: user.uid.as_raw(),
+        let replyd = (self.user, self.group);
+        let wanted = user::of_command(loaded, index, command, replyd)?;
+        Ok(wanted.map(|(uid, gid)| Identity {
+            uid: uid.as_raw(),
             gid: gid.as_raw(),
         }))
     }

@@ -34,6 +34,9 @@ pub struct Machine {
 
     /// Who would start replyd; 0: root.
     pub uid: u32,
+
+    /// And its group.
+    pub gid: u32,
 }
 
 impl Machine {
@@ -45,6 +48,7 @@ impl Machine {
             backlog_max: sysctl("net/core/somaxconn"),
             descriptors: limits::descriptors(),
             uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
         }
     }
 }
@@ -52,7 +56,10 @@ impl Machine {
 /// All such warnings of a configuration.
 pub(super) fn all(loaded: &Loaded, machine: &Machine) -> Vec<Fault> {
     let mut found = user::unknown(loaded);
-    found.extend(user::of_commands(loaded, machine.uid));
+    found.extend(user::of_commands(
+        loaded,
+        (machine.uid.into(), machine.gid.into()),
+    ));
     let too_many = limits::fitting(loaded, machine.descriptors).err();
     found.extend(too_many.map(|fault| *fault));
     found.extend(addresses(loaded, machine.first_port));

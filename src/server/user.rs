@@ -1,11 +1,11 @@
 //! Becoming somebody else once every address is bound.
 
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 
 use nix::unistd::{self, Gid, Group, Uid, User};
 
+use crate::config::command::Command;
 use crate::config::document::Place;
 use crate::config::fault::{Fault, Faults};
 use crate::config::load::Loaded;
@@ -47,9 +47,12 @@ pub(super) fn find(loaded: &Loaded) -> Result<Option<Identity>, Faults> {
     if cfg!(target_feature = "crt-static") {
         return Err(no_lookup(loaded, &Place::top("server.user")).into());
     }
-    let user = user(loaded, name).map_err(|fault| *fault)?;
+    let user = user(loaded, &Place::top("server.user"), name).map_err(|fault| *fault)?;
     let gid = match &server.group {
-        Some(name) => group(loaded, name).map_err(|fault| *fault)?.gid,
+        Some(name) => {
+            let place = Place::top("server.group");
+            group(loaded, &place, name).map_err(|fault| *fault)?.gid
+        }
         None => user.gid,
     };
     let identity = Identity {
@@ -63,113 +66,102 @@ pub(super) fn find(loaded: &Loaded) -> Result<Option<Identity>, Faults> {
 /// Tells which of the configured user and group there is not, whoever asks.
 pub(super) fn unknown(loaded: &Loaded) -> Vec<Fault> {
     let server = &loaded.config.server;
+    let place = Place::top("server.user");
     if cfg!(target_feature = "crt-static") {
-        let place = Place::top("server.user");
         let fault = server.user.as_ref().map(|_| no_lookup(loaded, &place));
         return fault.into_iter().collect();
     }
-    let user = server.user.as_deref().map(|name| user(loaded, name).err());
-    let group = server
-        .group
-        .as_deref()
-        .map(|name| group(loaded, name).err());
-    let unknown = [user.flatten(), group.flatten()];
-    unknown.into_iter().flatten().map(|fault| *fault).collect()
+    let unknown_user = |name: &String| user(loaded, &place, name).err();
+    let unknown_group = |name: &String| group(loaded, &Place::top("server.group"), name).err();
+    let user = server.user.as_ref().and_then(unknown_user);
+    let group = server.group.as_ref().and_then(unknown_group);
+    [user, group]
+        .into_iter()
+        .flatten()
+        .map(|fault| *fault)
+        .collect()
 }
 
-/// Tells what keeps commands from being run as whom they are to be, where replyd is started as `uid`.
-pub(super) fn of_commands(loaded: &Loaded, uid: u32) -> Vec<Fault> {
-    let mut names = Names::default();
-    let server = loaded.config.server.user.as_deref();
-    let server = server.filter(|_| uid == 0);
-    let mut found = Vec::new();
-    for (index, service) in loaded.config.services.iter().enumerate() {
-        let Body::Command(command) = &service.reply.body else {
-            continue;
+/// Whom a command is to be run as; `None`: as `replyd`, who it is by then.
+///
+/// # Errors
+/// * there is no such user or group, or a static binary can't know
+/// * only root becomes somebody else, and only if it is told whom
+pub(super) fn of_command(
+    loaded: &Loaded,
+    index: usize,
+    command: &Command,
+    replyd: (Uid, Gid),
+) -> Result<Option<(Uid, Gid)>, Box<Fault>> {
+    let place = |key: &str| Place::service(index, &format!("reply.command.{key}"));
+    let is_root = replyd.0.is_root();
+    let Some(name) = &command.user else {
+        return if is_root {
+            Err(Box::new(as_root(loaded, &place("run"))))
+        } else {
+            Ok(None)
         };
-        let place = |key: &str| Place::service(index, &format!("reply.command.{key}"));
-        let Some(name) = &command.user else {
-            if uid == 0 && server.is_none() {
-                found.push(as_root(loaded, &Place::service(index, "reply.command")));
-            }
-            continue;
-        };
-        if cfg!(target_feature = "crt-static") {
-            found.push(no_lookup(loaded, &place("user")));
-            continue;
-        }
-        match names.user(name) {
-            None => found.push(nobody(loaded, &place("user"), "user", name)),
-            Some(of_command) => {
-                let replyd = server.map_or(Some(uid), |server| names.user(server));
-                // Root becomes anybody. A `[server] user` that there is not is told of as that.
-                if replyd.is_some_and(|replyd| replyd != 0 && replyd != of_command) {
-                    found.push(no_other(loaded, &place("user"), server));
-                }
-            }
-        }
-        let group = command.group.as_deref();
-        if let Some(group) = group.filter(|group| !names.has_group(group)) {
-            found.push(nobody(loaded, &place("group"), "group", group));
-        }
+    };
+    if cfg!(target_feature = "crt-static") {
+        return Err(Box::new(no_lookup(loaded, &place("user"))));
     }
-    found
+    let user = user(loaded, &place("user"), name)?;
+    let gid = match &command.group {
+        Some(name) => group(loaded, &place("group"), name)?.gid,
+        None => user.gid,
+    };
+    let wanted = (user.uid, gid);
+    if wanted != replyd && !is_root {
+        return Err(Box::new(no_root(loaded, &place("user"))));
+    }
+    Ok(Some(wanted).filter(|wanted| *wanted != replyd))
 }
 
-/// Users and groups that have been looked up: each is asked for once, as whoever knows may be far
-/// away.
-#[derive(Default)]
-struct Names<'a> {
-    users: HashMap<&'a str, Option<u32>>,
-    groups: HashMap<&'a str, bool>,
-}
-
-impl<'a> Names<'a> {
-    fn user(&mut self, name: &'a str) -> Option<u32> {
-        let ask = || User::from_name(name).ok().flatten();
-        let ask = || ask().map(|user| user.uid.as_raw());
-        *self.users.entry(name).or_insert_with(ask)
-    }
-
-    fn has_group(&mut self, name: &'a str) -> bool {
-        let ask = || Group::from_name(name).is_ok_and(|group| group.is_some());
-        *self.groups.entry(name).or_insert_with(ask)
-    }
+/// Tells which commands can't be run as whom they are to be, where `replyd` starts it.
+pub(super) fn of_commands(loaded: &Loaded, replyd: (Uid, Gid)) -> Vec<Fault> {
+    let server = &loaded.config.server;
+    let replyd = match &server.user {
+        Some(name) if replyd.0.is_root() && !cfg!(target_feature = "crt-static") => {
+            let Ok(Some(user)) = User::from_name(name) else {
+                // Whom it becomes is told of already, and not known.
+                return Vec::new();
+            };
+            let group = server.group.as_deref();
+            let group = group.and_then(|name| Group::from_name(name).ok().flatten());
+            (user.uid, group.map_or(user.gid, |group| group.gid))
+        }
+        _ => replyd,
+    };
+    let services = loaded.config.services.iter().enumerate();
+    let faults = services.filter_map(|(index, service)| match &service.reply.body {
+        Body::Command(command) => of_command(loaded, index, command, replyd).err(),
+        _ => None,
+    });
+    faults.map(|fault| *fault).collect()
 }
 
 fn as_root(loaded: &Loaded, place: &Place) -> Fault {
     let message = "a command that would be run as root";
-    let label = "replyd is root, and this doesn't say whom to run it as";
+    let label = "replyd is root, and nothing says whom to run this as";
     let fault = loaded.fault(place, message, label, None);
     fault.help("write user = \"nobody\" or another one; user = \"root\" if it has to be")
 }
 
-/// `server`: whom replyd has become; `None`: it never was root.
-fn no_other(loaded: &Loaded, place: &Place, server: Option<&str>) -> Fault {
-    let (label, help) = match server {
-        Some(server) => (
-            format!("replyd is `{server}` by then"),
-            "leave it out, or `[server] user`: then replyd stays root",
-        ),
-        None => (
-            "only root becomes somebody else".to_owned(),
-            "leave it out, or start replyd as root",
-        ),
-    };
-    let message = "a command can't be run as another user than replyd";
-    loaded.fault(place, message, label, Some(help.to_owned()))
+fn no_root(loaded: &Loaded, place: &Place) -> Fault {
+    let message = "a command can't be run as another user or group than replyd";
+    let label = "only root becomes somebody else, and replyd is not root by then";
+    let fault = loaded.fault(place, message, label, None);
+    fault.help("leave it out, or start replyd as root without `[server] user`")
 }
 
-fn user(loaded: &Loaded, name: &str) -> Result<User, Box<Fault>> {
+fn user(loaded: &Loaded, place: &Place, name: &str) -> Result<User, Box<Fault>> {
     let user = User::from_name(name).ok().flatten();
-    let place = Place::top("server.user");
-    user.ok_or_else(|| Box::new(nobody(loaded, &place, "user", name)))
+    user.ok_or_else(|| Box::new(nobody(loaded, place, "user", name)))
 }
 
-fn group(loaded: &Loaded, name: &str) -> Result<Group, Box<Fault>> {
+fn group(loaded: &Loaded, place: &Place, name: &str) -> Result<Group, Box<Fault>> {
     let group = Group::from_name(name).ok().flatten();
-    let place = Place::top("server.group");
-    group.ok_or_else(|| Box::new(nobody(loaded, &place, "group", name)))
+    group.ok_or_else(|| Box::new(nobody(loaded, place, "group", name)))
 }
 
 fn nobody(loaded: &Loaded, place: &Place, what: &str, name: &str) -> Fault {

@@ -150,6 +150,7 @@ const MACHINE: Machine = Machine {
     backlog_max: Some(4096),
     descriptors: 1000,
     uid: 0,
+    gid: 0,
 };
 
 /// Set, a file is written anew instead of compared.
