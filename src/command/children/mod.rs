@@ -342,7 +342,7 @@ impl Children {
     /// Takes in whoever has ended.
     fn reap(&mut self, now: Instant, events: &mut Vec<Event>) {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        // Each time one run less, and no more if there is anyone else.
+        // Each time there is one child less.
         loop {
             let ended = match wait::waitid(Id::All, flags) {
                 // nix has no name for an end by a real-time signal.
@@ -354,8 +354,10 @@ impl Children {
                 },
             };
             let Some(id) = ended.and_then(|pid| self.ids.get(&pid)) else {
-                // Who is not reaped stands before all others.
-                self.orphans.ended(ended, now);
+                if self.orphans.ended(ended, now) {
+                    continue;
+                }
+                // As long as it is not reaped, it stands before the others.
                 self.reap_each(now, events);
                 return;
             };

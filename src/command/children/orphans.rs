@@ -28,8 +28,8 @@ pub(super) struct Orphans {
     /// The list of our main thread's children.
     list: PathBuf,
 
-    /// Whether that can be read.
-    is_blind: bool,
+    /// Whether that can't be read.
+    pub(super) is_blind: bool,
 
     /// Those that were there before us: whoever became us by exec had started them.
     inherited: Vec<Pid>,
@@ -66,17 +66,16 @@ impl Orphans {
 
     /// There may be some.
     pub(super) fn expect(&mut self, now: Instant) {
-        self.due = self.due.or(Some(self.earliest.max(now + DELAY)));
+        if !self.is_blind {
+            self.due = self.due.or(Some(self.earliest.max(now + DELAY)));
+        }
     }
 
-    /// A child that is no run has ended: this one, if that is known.
-    pub(super) fn ended(&mut self, pid: Option<Pid>, now: Instant) {
-        // In tests it may belong to another thread, which waits for it. So it has to be in the list.
-        if !self.is_blind {
-            self.expect(now);
-        } else if let Some(pid) = pid {
-            reap(pid);
-        }
+    /// A child that is no run has ended: this one, if that is known. Whether it is reaped; if not, it
+    /// will be if it is in the list. In tests it may belong to another thread, which waits for it.
+    pub(super) fn ended(&mut self, pid: Option<Pid>, now: Instant) -> bool {
+        self.expect(now);
+        self.is_blind && pid.is_some_and(reap)
     }
 
     /// When to look.

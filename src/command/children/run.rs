@@ -16,10 +16,6 @@ pub(super) const STDERR_TAIL_BYTES_MAX: usize = 4096;
 /// How many bytes of a pipe are read at once: what it holds, by default.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// How often stderr is read once the first process has ended: a pipe may have been enlarged to 1 MiB
-/// (fs.pipe-max-size). What its descendants go on to write is of no interest.
-const LAST_READS_MAX: usize = 16;
-
 /// What happens to a run at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -75,47 +71,43 @@ impl Run {
     pub(super) fn ready(&mut self, stream: Stream, buffer: &mut [u8]) -> Result<(), Failure> {
         match stream {
             Stream::Stdin => self.stdin = self.stdin.take().and_then(Feed::write),
-            Stream::Stdout => {
-                self.read_stdout(buffer)?;
-            }
-            Stream::Stderr => {
-                self.read_stderr(buffer);
-            }
+            Stream::Stdout => self.read_stdout(buffer)?,
+            Stream::Stderr => self.read_stderr(buffer),
         }
         Ok(())
     }
 
-    /// The first process has ended: reads what is in the pipes, without waiting for the end of any.
+    /// The first process has ended: reads what is in the pipes now, which is at most what they can
+    /// hold. What others in its group go on to write is not its output.
     pub(super) fn read_rest(&mut self, buffer: &mut [u8]) -> Result<(), Failure> {
-        for _ in 0..LAST_READS_MAX {
-            if !self.read_stderr(buffer) {
-                break;
-            }
+        let mut rest = held(self.stderr.as_ref());
+        while rest > 0 {
+            let bytes_max = rest.min(buffer.len());
+            self.read_stderr(&mut buffer[..bytes_max]);
+            rest -= bytes_max;
         }
-        // Ends at `max_output_bytes`.
-        while self.read_stdout(buffer)? {}
+        let mut rest = held(self.stdout.as_ref());
+        while rest > 0 {
+            let bytes_max = rest.min(buffer.len());
+            self.read_stdout(&mut buffer[..bytes_max])?;
+            rest -= bytes_max;
+        }
         Ok(())
     }
 
-    /// Whether there may be more.
-    fn read_stdout(&mut self, buffer: &mut [u8]) -> Result<bool, Failure> {
+    fn read_stdout(&mut self, buffer: &mut [u8]) -> Result<(), Failure> {
         let room = self.process.max_output_bytes - self.output.len();
-        // One more than there is room for: a part must never be taken for the whole.
-        let bytes_max = room.saturating_add(1).min(buffer.len());
-        let bytes = read(&mut self.stdout, &mut buffer[..bytes_max]);
+        let bytes = read(&mut self.stdout, buffer);
+        // A part must never be taken for the whole.
         if bytes.len() > room {
             return Err(Failure::TooLarge);
         }
         self.output.extend_from_slice(bytes);
-        Ok(bytes.len() == bytes_max)
+        Ok(())
     }
 
-    /// Whether there may be more.
-    fn read_stderr(&mut self, buffer: &mut [u8]) -> bool {
-        let bytes_max = buffer.len();
-        let bytes = read(&mut self.stderr, buffer);
-        self.tail.push(bytes);
-        bytes.len() == bytes_max
+    fn read_stderr(&mut self, buffer: &mut [u8]) {
+        self.tail.push(read(&mut self.stderr, buffer));
     }
 
     /// Nobody wants its output anymore. Its pipes stay open, so that what it does to end well meets
@@ -164,6 +156,12 @@ impl Run {
             duration: now.saturating_duration_since(self.started),
         }
     }
+}
+
+/// How many bytes a pipe holds.
+fn held(pipe: Option<&OwnedFd>) -> usize {
+    let bytes = pipe.and_then(|pipe| rustix::io::ioctl_fionread(pipe).ok());
+    bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 /// Reads once from a pipe; one whose writers are gone is closed.

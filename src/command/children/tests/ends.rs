@@ -125,3 +125,13 @@ fn whoever_is_left_is_killed_with_its_owner() {
     let (_, status) = status.expect("our child").expect("its end");
     assert_eq!(status.terminating_signal(), Some(Signal::KILL.as_raw()));
 }
+
+#[test]
+fn the_inbox_rings_until_it_is_hushed() {
+    let mut owner = Owner::new();
+    assert!(!owner.turn_for(Duration::ZERO));
+    rustix::io::write(&owner.inbox, &1_u64.to_ne_bytes()).expect("rung");
+    assert!(owner.turn_for(NEVER) && owner.turn_for(NEVER));
+    rustix::io::read(&owner.inbox, &mut [0; 8]).expect("hushed");
+    assert!(!owner.turn_for(Duration::ZERO));
+}

@@ -1,12 +1,17 @@
 //! What commands do, and what becomes of them.
 //!
-//! Each test has children of its own thread, and takes nobody else's: so they run side by side.
+//! Each test has children of its own thread, and takes nobody else's: so they run side by side. What
+//! is about the whole process is the child of another test.
 
 mod ends;
+mod leftovers;
+mod streams;
+mod surroundings;
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,17 +86,37 @@ impl Owner {
         let end = Instant::now() + PATIENCE;
         while !is_so(&self.events) {
             assert!(Instant::now() < end, "still not: {:?}", self.events);
-            let nap = Duration::from_millis(20);
-            let turned = self.children.turn(Some(nap), &mut self.events);
-            turned.expect("turned");
+            self.turn_for(Duration::from_millis(20));
         }
+    }
+
+    /// Turns until a turn is as long as was asked for: nothing wakes it. The other tests do, with the
+    /// ends of their children.
+    #[track_caller]
+    fn turn_until_asleep(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        let nap = Duration::from_millis(20);
+        loop {
+            let begun = Instant::now();
+            self.turn_for(nap);
+            if begun.elapsed() >= nap {
+                return;
+            }
+            assert!(Instant::now() < end, "it spins");
+        }
+    }
+
+    fn turn_for(&mut self, nap: Duration) -> bool {
+        let turned = self.children.turn(Some(nap), &mut self.events);
+        turned.expect("turned")
     }
 
     /// Turns until a process is not even a zombie.
     #[track_caller]
     fn turn_until_gone(&mut self, pid: &str) {
         assert!(pid.parse::<u32>().is_ok(), "{pid:?} is a process");
-        self.turn_until(|_| !std::path::Path::new("/proc").join(pid).exists());
+        let folder = format!("/proc/{pid}");
+        self.turn_until(|_| !std::fs::exists(&folder).expect("known"));
     }
 
     /// What has become of a run; that is taken out of the events.
@@ -128,6 +153,23 @@ impl Owner {
         assert_eq!(ended.end, End::Exited(0), "{ended:?}");
         String::from_utf8(ended.stdout).expect("UTF-8")
     }
+}
+
+/// Runs a test that is ignored otherwise in a process of its own, which becomes so of a shell that does
+/// `before`. What it has written to stderr.
+#[track_caller]
+fn alone(test: &str, before: &str) -> String {
+    let run = format!("{before}; exec \"$0\" \"$1\" --exact --ignored --nocapture");
+    let output = Command::new("sh")
+        .args(["-c", &run])
+        .arg(std::env::current_exe().expect("a path"))
+        .arg(format!("command::children::tests::{test}"))
+        .output()
+        .expect("started");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("1 passed"), "{stdout}{said}");
+    said
 }
 
 fn request(bytes: &[u8]) -> Input {
