@@ -292,15 +292,20 @@ impl Children {
                 Key::Pipe(id, stream) => self.ready(id, stream, now, events),
             }
         }
+        // Before the next runs end: what they leave has yet to come.
+        if self.orphans.due().is_some_and(|due| due <= now) {
+            self.sweep(now);
+        }
         if has_ended {
             self.child_signal.hush();
             self.reap(now, events);
         }
         self.expire(now, events);
-        if self.orphans.due().is_some_and(|due| due <= now) {
-            self.orphans.sweep(now, |pid| self.ids.contains_key(&pid));
-        }
         Ok(has_rung)
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.orphans.sweep(now, |pid| self.ids.contains_key(&pid));
     }
 
     /// Moves what a pipe has, or takes. The run may have gone in this turn.
@@ -404,11 +409,12 @@ impl Children {
 }
 
 impl Drop for Children {
-    /// Leaves no one behind who could be told to end. Their ends are not waited for.
+    /// Leaves no one behind who can be found. Their ends are not waited for.
     fn drop(&mut self) {
         for run in self.runs.values_mut() {
             run.kill();
         }
+        self.sweep(Instant::now());
     }
 }
 

@@ -4,21 +4,33 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::*;
+use crate::command::children::orphans::Orphans;
 
 /// Leaves its session, says who it is, and stays; the run ends when it has heard that.
 const ESCAPE: &str = "{ setsid sh -c 'echo $$; exec sleep 1000 >&- 2>&-' & } | head -n 1";
 
 #[test]
-fn who_has_left_the_session_is_killed_soon_after_the_end() {
+fn who_has_left_the_session_is_killed() {
     let mut owner = Owner::new();
     let said = owner.said(script(ESCAPE), Input::default());
-    let due = owner.children.orphans.due().expect("a look is due");
-    assert!(
-        due <= Instant::now() + Duration::from_millis(100),
-        "{due:?}"
-    );
     owner.turn_until_gone(said.trim());
-    owner.turn_until_asleep();
+}
+
+#[test]
+fn one_looks_within_100_milliseconds_of_an_end_and_no_more_often() {
+    let start = Instant::now();
+    let after = |milliseconds| start + Duration::from_millis(milliseconds);
+    let mut orphans = Orphans::new(start).expect("orphans");
+    assert_eq!(orphans.due(), None, "nothing has run");
+    orphans.expect(start);
+    let due = orphans.due().expect("due");
+    assert!(due > start && due <= after(100), "{due:?}");
+    orphans.expect(after(10));
+    assert_eq!(orphans.due(), Some(due), "one look for both");
+    orphans.sweep(after(70), |_| true);
+    assert_eq!(orphans.due(), None, "there was none");
+    orphans.expect(after(80));
+    assert_eq!(orphans.due(), Some(after(170)));
 }
 
 #[test]
