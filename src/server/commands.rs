@@ -10,7 +10,7 @@ use crate::command::{Argument, Identity, Process, Runner, Supervisor};
 use crate::config::command::{Command, Stdin};
 use crate::config::fault::Fault;
 use crate::config::load::Loaded;
-use crate::server::{StartError, user};
+use crate::server::{StartError, threads, user};
 
 /// What commands have to do with this process.
 #[derive(Clone, Debug)]
@@ -105,11 +105,7 @@ impl Commands {
         if std::process::id() != 1 {
             return Ok(());
         }
-        let started = self.supervisor.start();
-        started.map_err(|error| StartError::System {
-            what: "start the supervisor of commands",
-            error,
-        })
+        self.supervisor.start().map_err(threads)
     }
 
     /// Whom to become for a command; `None`: nobody, we are that.
