@@ -80,7 +80,8 @@ pub(super) fn spawn(process: &Process, input: &Input, pipes: Theirs) -> io::Resu
     Ok(pid)
 }
 
-/// Without another identity std takes posix_spawn(3), which does not copy our page tables.
+/// Without another identity std takes posix_spawn(3), which does not copy our page tables. With one
+/// it forks, and calls execvp(3), which has `/bin/sh` run a script that does not begin with `#!`.
 fn command(process: &Process, input: &Input) -> Command {
     let mut arguments = process.run.iter().map(|argument| match argument {
         Argument::Text(text) => OsStr::new(text),
