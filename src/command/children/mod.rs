@@ -4,7 +4,9 @@
 //! With the end of the first process the run ends, whatever else is in the group: that is killed,
 //! and nobody waits for a pipe that it holds. Nothing here blocks but [`Children::turn`].
 
+mod event;
 mod orphans;
+mod process;
 mod run;
 mod signals;
 mod spawn;
@@ -18,150 +20,26 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::wait::{self, Id, WaitPidFlag};
-use rustix::process::{self, Pid, Rlimit, WaitId, WaitIdOptions};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+pub use event::End;
+pub(super) use event::{Ended, Event, Failed, Failure, RunId};
+pub(super) use process::Input;
+pub use process::{Argument, Identity, Process};
 
 use crate::command::children::orphans::Orphans;
 use crate::command::children::run::{Feed, Phase, READ_BYTES_MAX, Run};
 use crate::command::children::signals::ChildSignal;
 use crate::command::children::watch::{Key, Stream, Watch};
 
-/// What all runs of one command have in common.
-#[derive(Clone, Debug)]
-pub struct Process {
-    /// The program, by its absolute path, and its arguments.
-    pub run: Vec<Argument>,
-
-    /// All variables, but for those of [`Input::variables`].
-    pub environment: Vec<(String, String)>,
-
-    /// Where it is started.
-    pub working_directory: PathBuf,
-
-    /// As whom it is started. `None`: as who we are.
-    pub identity: Option<Identity>,
-
-    /// From its start until nobody waits for it anymore.
-    pub timeout: Duration,
-
-    /// From SIGTERM to SIGKILL.
-    pub kill_after: Duration,
-
-    /// What it may write to stdout.
-    pub max_output_bytes: usize,
-
-    /// How many descriptors it may have: what we were started with. `None`: as many as we.
-    pub descriptors: Option<Rlimit>,
-}
-
-/// One argument of a program, or its path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Argument {
-    /// The same in every run.
-    Text(String),
-
-    /// What [`Input::argument`] says.
-    Request,
-}
-
-/// A user and a group, without supplementary groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The user's number.
-    pub uid: u32,
-
-    /// The group's number.
-    pub gid: u32,
-}
-
-/// What one run is given.
-#[derive(Clone, Debug, Default)]
-pub struct Input {
-    /// What it can read from stdin. Empty: `/dev/null`.
-    pub stdin: Vec<u8>,
-
-    /// What [`Argument::Request`] stands for.
-    pub argument: Vec<u8>,
-
-    /// Variables of this run alone; they go before those of its [`Process`].
-    pub variables: Vec<(&'static str, String)>,
-}
-
-/// One run. The number is the owner's, below 2^62, and never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunId(pub u64);
-
-/// What has happened. Of each run at most one of the first two comes, and then [`Event::Gone`].
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Its first process has ended by itself.
-    Ended(RunId, Ended),
-
-    /// It is not waited for any longer; it is being ended.
-    Failed(RunId, Failed),
-
-    /// Its first process is reaped, and its group is killed. Nothing is left of it but what has
-    /// left its group, for less than 100 ms more.
-    Gone(RunId),
-}
-
-/// How a run has ended.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How its first process has ended.
-    pub end: End,
-
-    /// What it had written until then: all of it, at most [`Process::max_output_bytes`].
-    pub stdout: Vec<u8>,
-
-    /// The end of what it had written until then: at most 4 KiB.
-    pub stderr: Vec<u8>,
-
-    /// From its start.
-    pub duration: Duration,
-}
-
-/// How a process has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With this exit code, 0 to 255.
-    Exited(i32),
-
-    /// By this signal.
-    Signaled(i32),
-}
-
-/// What has gone wrong with a run.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Failed {
-    /// What it was.
-    pub failure: Failure,
-
-    /// The end of what it had written until then: at most 4 KiB.
-    pub stderr: Vec<u8>,
-
-    /// From its start.
-    pub duration: Duration,
-}
-
-/// Why nobody waits for a run any longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// It has written more than [`Process::max_output_bytes`].
-    TooLarge,
-
-    /// It was still running after [`Process::timeout`].
-    TimedOut,
-}
-
 /// All children of one thread. No other may start or wait for any.
 #[derive(Debug)]
-pub struct Children {
+pub(super) struct Children {
     watch: Watch,
     child_signal: ChildSignal,
     orphans: Orphans,
@@ -192,7 +70,7 @@ impl Children {
     ///
     /// # Errors
     /// No descriptors, or no memory in the kernel.
-    pub fn new(inbox: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(super) fn new(inbox: BorrowedFd<'_>) -> io::Result<Self> {
         signals::unblock_all()?;
         signals::handle_ignored()?;
         // Ours are from birth; but we may have been started with others.
@@ -218,7 +96,7 @@ impl Children {
     ///
     /// # Errors
     /// It could not be started, for a reason that is told; nothing more comes of it.
-    pub fn start(
+    pub(super) fn start(
         &mut self,
         id: RunId,
         process: &Arc<Process>,
@@ -258,7 +136,7 @@ impl Children {
     }
 
     /// Ends a run that nobody wants anymore. Only [`Event::Gone`] comes of it.
-    pub fn stop(&mut self, id: RunId, now: Instant) {
+    pub(super) fn stop(&mut self, id: RunId, now: Instant) {
         let run = self.runs.get_mut(&id);
         if let Some(run) = run.filter(|run| run.phase == Phase::Wanted) {
             unschedule(&mut self.deadlines, id, run);
@@ -269,7 +147,7 @@ impl Children {
 
     /// When something is due. [`Children::turn`] knows it too.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let first = self.deadlines.first().map(|(deadline, _)| *deadline);
         first.into_iter().chain(self.orphans.due()).min()
     }
@@ -279,7 +157,11 @@ impl Children {
     ///
     /// # Errors
     /// Those of `epoll_wait(2)` that have no remedy.
-    pub fn turn(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<bool> {
+    pub(super) fn turn(
+        &mut self,
+        timeout: Option<Duration>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<bool> {
         let due = self.next_deadline();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         self.watch.wait(timeout.into_iter().chain(due).min())?;
@@ -373,9 +255,8 @@ impl Children {
     /// Takes in whoever has ended, asking for one run after the other.
     fn reap_each(&mut self, now: Instant, events: &mut Vec<Event>) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let has_ended = |pid: &Pid| {
-            process::waitid(WaitId::Pid(*pid), options).is_ok_and(|status| status.is_some())
-        };
+        let has_ended =
+            |pid: &Pid| waitid(WaitId::Pid(*pid), options).is_ok_and(|status| status.is_some());
         let ended = self.ids.iter().filter(|(pid, _)| has_ended(pid));
         let ended: Vec<RunId> = ended.map(|(_, id)| *id).collect();
         for id in ended {
@@ -431,7 +312,7 @@ fn unschedule(deadlines: &mut BTreeSet<(Instant, RunId)>, id: RunId, run: &Run) 
 /// Reaps a child that has ended.
 fn reaped(pid: Pid) -> End {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    let status = process::waitid(WaitId::Pid(pid), options).ok().flatten();
+    let status = waitid(WaitId::Pid(pid), options).ok().flatten();
     let status = status.expect("invariant: it has ended, and nobody else waits for it");
     match status.exit_status() {
         Some(code) => End::Exited(code),
