@@ -166,6 +166,7 @@ mod tests {
             result,
             end: None,
             stdout: Arc::default(),
+            stdout_bytes: 0,
             stderr: Vec::new(),
             duration: Duration::ZERO,
         })

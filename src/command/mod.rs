@@ -14,6 +14,7 @@
 mod cache;
 mod children;
 mod flights;
+mod launch;
 pub mod options;
 pub mod report;
 mod runner;
@@ -24,6 +25,7 @@ mod watch;
 
 pub use children::{Argument, End, Identity, Process};
 pub use flights::Delivery;
+pub use launch::Launch;
 pub use runner::{Asking, Looked, Request, Runner};
 pub use supervisor::Supervisor;
 

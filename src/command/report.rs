@@ -19,6 +19,9 @@ pub struct Report {
     /// All that it said; empty unless it has answered.
     pub stdout: Arc<[u8]>,
 
+    /// How much it had said, answer or not; at most what it may.
+    pub stdout_bytes: usize,
+
     /// The last of what it complained about, or why it could not start.
     pub stderr: Vec<u8>,
 
@@ -33,6 +36,7 @@ impl Report {
             result: RunResult::NotStarted,
             end: None,
             stdout: Arc::default(),
+            stdout_bytes: 0,
             stderr: error.to_string().into_bytes(),
             duration: Duration::ZERO,
         }
@@ -43,6 +47,7 @@ impl From<Failed> for Report {
     fn from(failed: Failed) -> Self {
         let Failed {
             failure,
+            stdout_bytes,
             stderr,
             duration,
         } = failed;
@@ -53,6 +58,7 @@ impl From<Failed> for Report {
             },
             end: None,
             stdout: Arc::default(),
+            stdout_bytes,
             stderr,
             duration,
         }

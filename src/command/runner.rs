@@ -8,6 +8,7 @@ use crate::command::Ticket;
 use crate::command::cache::{Age, Cache, Key, KeyOf};
 use crate::command::children::Argument;
 use crate::command::flights::Delivery;
+use crate::command::launch::Launch;
 use crate::command::options::{Caching, Options, Sharing};
 use crate::command::report::{Report, Source};
 use crate::command::supervisor::{Joined, Joining, Supervisor};
@@ -160,6 +161,12 @@ impl Runner {
             metrics.cache[source as usize].inc();
         }
         Looked::There(Arc::clone(&entry.report))
+    }
+
+    /// What a run for `request` is started with.
+    #[must_use]
+    pub fn launch(&self, request: &Request) -> Launch {
+        Launch::of(&self.options, request)
     }
 
     /// Asks for a run on behalf of `ticket`: what comes of it is delivered, unless it

@@ -52,6 +52,7 @@ impl Served {
         } = ended;
         let is_answer = matches!(end, End::Exited(code) if self.is_answer(code));
         Report {
+            stdout_bytes: stdout.len(),
             result: if is_answer {
                 RunResult::Answered
             } else {

@@ -52,6 +52,9 @@ pub(crate) struct Failed {
     /// What it was.
     pub failure: Failure,
 
+    /// How much it had written until then, without what was too much.
+    pub stdout_bytes: usize,
+
     /// The end of what it had written until then: at most 4 KiB.
     pub stderr: Vec<u8>,
 

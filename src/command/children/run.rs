@@ -142,6 +142,7 @@ impl Run {
         self.read_stderr(buffer);
         Failed {
             failure,
+            stdout_bytes: self.output.len(),
             stderr: std::mem::take(&mut self.tail).bytes,
             duration: now.saturating_duration_since(self.started),
         }

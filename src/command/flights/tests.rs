@@ -94,6 +94,7 @@ impl Desk {
             result,
             end: Some(End::Exited(code)),
             stdout: Arc::default(),
+            stdout_bytes: 0,
             stderr: Vec::new(),
             duration: SECOND,
         };
