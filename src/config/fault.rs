@@ -224,12 +224,17 @@ impl Faults {
     ///
     /// # Errors
     /// * There is at least one.
-    pub fn none(mut faults: Vec<Fault>) -> Result<(), Self> {
+    pub fn none(faults: Vec<Fault>) -> Result<(), Self> {
         if faults.is_empty() {
             return Ok(());
         }
+        Err(Self::some(faults))
+    }
+
+    /// At least one.
+    pub(crate) fn some(mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(Fault::rank);
-        Err(Self(faults))
+        Self(faults)
     }
 
     /// All of them.

@@ -57,6 +57,7 @@ mod tests;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub(crate) use crate::config::table::nearest;
 use crate::config::types::{Admin, Log, Queue, Server, Service, Workers};
 
 /// Everything `server.toml` says, checked.

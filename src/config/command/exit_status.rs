@@ -26,7 +26,7 @@ impl ExitStatus {
         deserializer.deserialize_any(Entries)
     }
 
-    /// Writes them: codes in a row that have the same status as a range.
+    /// Writes them.
     ///
     /// # Errors
     /// * The serializer's.
@@ -34,6 +34,11 @@ impl ExitStatus {
         statuses: &BTreeMap<u8, u16>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Self::written(statuses))
+    }
+
+    /// As a file says them: codes in a row that have the same status as a range.
+    pub fn written(statuses: &BTreeMap<u8, u16>) -> impl Iterator<Item = (String, u16)> {
         let mut ranges: Vec<(RangeInclusive<u8>, u16)> = Vec::new();
         for (code, status) in statuses {
             match ranges.last_mut() {
@@ -43,7 +48,7 @@ impl ExitStatus {
                 _ => ranges.push((*code..=*code, *status)),
             }
         }
-        serializer.collect_map(ranges.into_iter().map(|(range, status)| {
+        ranges.into_iter().map(|(range, status)| {
             let (first, last) = range.into_inner();
             let one = first == last;
             let key = if one {
@@ -52,7 +57,7 @@ impl ExitStatus {
                 format!("{first}-{last}")
             };
             (key, status)
-        }))
+        })
     }
 }
 
