@@ -16,6 +16,7 @@ mod poller;
 pub mod room;
 pub mod service;
 mod sockopt;
+pub mod solo;
 mod tally;
 mod token;
 mod transport;

@@ -12,71 +12,14 @@ use crate::engine::change::{Change, Retired};
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
 use crate::engine::listener::{ListenAddr, Listener, ListenerOptions};
-use crate::engine::room::{Reason, Wait};
-use crate::engine::service::{Access, Linger, Service, Timeouts};
+use crate::engine::room::Wait;
+use crate::engine::tests::{metrics, service};
 use crate::engine::{Limits, Report};
-use crate::exchange::outcome::Outcome;
-use crate::exchange::{HalfClose, Options};
 use crate::inbox::inbox;
-use crate::metrics::{Labels, Metrics};
+use crate::metrics::Metrics;
 use crate::peer::Peer;
-use crate::reply::page::Page;
-use crate::reply::{Replies, Reply};
-use crate::request::{Framing, Rules};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn metrics() -> Arc<Metrics> {
-    let metrics = Metrics::new(Labels {
-        outcomes: &Outcome::LABELS,
-        waits: &Wait::LABELS,
-        reasons: &Reason::LABELS,
-        runs: &[],
-        answers: &[],
-    });
-    Arc::new(metrics)
-}
-
-fn service(metrics: &Metrics) -> Service {
-    let page = |text: &str| Page::new(text.as_bytes(), None);
-    Service {
-        exchange: Options {
-            service: "test".into(),
-            rules: Rules {
-                framing: Framing::Line,
-                max_request_bytes: 64,
-                max_head_bytes: 64,
-                keep_head: false,
-                keep_body: false,
-            },
-            replies: Replies {
-                reply: Reply::Page(page("hello\n")),
-                busy: page("busy\n"),
-                denied: page("denied\n"),
-                failed: page("failed\n"),
-                timed_out: page("timed out\n"),
-                maintenance: None,
-                is_http: false,
-            },
-            half_close: HalfClose::Reply,
-        },
-        timeouts: Timeouts {
-            request: SECOND,
-            reply: SECOND,
-            min_bytes_per_second: 1024,
-        },
-        linger: Linger {
-            idle: SECOND,
-            total: SECOND,
-            max_bytes: 1024,
-        },
-        access: Access::default(),
-        max_connections: 0,
-        pool: 0,
-        maker: None,
-        metrics: metrics.service("test"),
-    }
-}
 
 /// An acceptor without listeners and workers, for one connection.
 fn acceptor(metrics: &Arc<Metrics>) -> Acceptor {
