@@ -16,6 +16,7 @@ mod open;
 mod read;
 mod reload;
 mod roster;
+pub mod trial;
 mod user;
 mod watchdog;
 

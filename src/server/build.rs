@@ -46,26 +46,39 @@ pub(super) struct Draft {
 /// # Errors
 /// * templates that don't compile, and commands that can't be run as whom they are to, all of them
 pub(super) fn services(loaded: &Loaded, commands: Option<&Commands>) -> Result<Vec<Draft>, Faults> {
-    let config = &loaded.config;
     let mut drafts = Vec::new();
     let mut faults = Vec::new();
-    for (index, service) in config.services.iter().enumerate() {
-        let own_pool = (service.threads > 0).then(|| PoolOptions {
-            name: service.name.clone(),
-            threads: service.threads,
-            ..common_pool(config)
-        });
-        match replies(loaded, index, commands) {
-            Ok(replies) => drafts.push(Draft {
-                table: service.clone(),
-                replies,
-                own_pool,
-            }),
+    for index in 0..loaded.config.services.len() {
+        match draft(loaded, index, commands) {
+            Ok(draft) => drafts.push(draft),
             Err(of_service) => faults.extend(of_service),
         }
     }
     Faults::none(faults)?;
     Ok(drafts)
+}
+
+/// One of them.
+///
+/// # Errors
+/// * as [`services`]
+pub(super) fn draft(
+    loaded: &Loaded,
+    index: usize,
+    commands: Option<&Commands>,
+) -> Result<Draft, Vec<Fault>> {
+    let config = &loaded.config;
+    let table = config.services[index].clone();
+    let own_pool = (table.threads > 0).then(|| PoolOptions {
+        name: table.name.clone(),
+        threads: table.threads,
+        ..common_pool(config)
+    });
+    Ok(Draft {
+        replies: replies(loaded, index, commands)?,
+        table,
+        own_pool,
+    })
 }
 
 /// The pool of every service that has none of its own.

@@ -176,6 +176,21 @@ fn no_lookup(loaded: &Loaded, place: &Place) -> Fault {
     loaded.fault(place, message, "", Some(help.to_owned()))
 }
 
+/// Whether this is the name of who we are.
+pub(super) fn is_ours(name: &str) -> bool {
+    let user = User::from_name(name).ok().flatten();
+    user.is_some_and(|user| user.uid == Uid::effective())
+}
+
+/// A user and a group, for people.
+pub(super) fn called(uid: Uid, gid: Gid) -> String {
+    // A static program can't look them up, see `no_lookup`.
+    let can_look = !cfg!(target_feature = "crt-static");
+    let user = can_look.then(|| User::from_uid(uid).ok().flatten());
+    let name = (user.flatten()).map_or_else(String::new, |user| format!("{} ", user.name));
+    format!("{name}(uid {uid}, gid {gid})")
+}
+
 /// Becomes `identity`, with all the groups it is in. Before the first thread that serves anyone;
 /// those that wait for signals switch too (setxid(2) of glibc is for all threads).
 ///
