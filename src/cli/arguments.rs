@@ -1,10 +1,12 @@
 //! The arguments, as clap reads them.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use replyd::config::address::Address;
+use replyd::peer::Peer;
 
 use crate::cli::manual::Page;
 
@@ -35,6 +37,9 @@ pub(super) enum Command {
         #[arg(long, value_name = "ADDRESS", conflicts_with = "file")]
         admin: Option<Address>,
     },
+
+    /// Has one exchange with a service as the server would, and tells what happened; 0 if it replied.
+    Try(Try),
 
     /// Shows a configuration with every key, and where each is from.
     Show {
@@ -84,6 +89,34 @@ pub(super) struct Check {
     /// For people on stderr, or for programs on stdout.
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Try {
+    /// The service's name.
+    pub(super) service: String,
+
+    /// What is sent: what the file holds; of `-`, what comes from stdin. Else nothing is.
+    #[arg(long, value_name = "FILE")]
+    pub(super) request: Option<PathBuf>,
+
+    /// Who asks: 192.0.2.7, [2001:db8::7]:4711 or unix. Else this machine.
+    #[arg(long, value_name = "ADDRESS", value_parser = peer)]
+    pub(super) peer: Option<Peer>,
+
+    /// The configuration; else the one that replyd would run with.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+fn peer(text: &str) -> Result<Peer, &'static str> {
+    let whole = text.parse::<SocketAddr>().ok();
+    let bare = || text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 0));
+    match whole.or_else(bare) {
+        Some(addr) => Ok(Peer::from(addr)),
+        None if text == "unix" => Ok(Peer::Unix),
+        None => Err("write an IP address, an address with a port, or `unix`"),
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -1,6 +1,7 @@
 //! The command line: arguments, logs, signals and exit codes. The only place that knows them.
 
 mod arguments;
+mod attempt;
 mod check;
 mod completions;
 mod import;
@@ -40,6 +41,7 @@ pub(crate) fn run() -> u8 {
     };
     match arguments.command {
         Some(Command::Check(arguments)) => check::check(&arguments),
+        Some(Command::Try(arguments)) => attempt::attempt(&arguments),
         Some(Command::Show { file }) => show::show(file.as_deref()),
         Some(Command::Reload { file, admin }) => reload::reload(file.as_deref(), admin.as_ref()),
         Some(Command::Completions { shell }) => completions::completions(shell),

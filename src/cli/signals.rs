@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use replyd::command::Supervisor;
 use replyd::server::Reloader;
-use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-/// Exit codes of a second signal, which ends the process at once: 128 + its number.
-const SECOND_SIGINT: i32 = 130;
-const SECOND_SIGTERM: i32 = 143;
+/// What is added to a signal's number for the exit code of a second one, which ends the process at once.
+const SECOND: i32 = 128;
 
 /// What comes so soon after the first signal is the same one: `timeout` sends it to its child, and
 /// then to the child's whole group.
@@ -24,18 +24,17 @@ const SAME_SIGNAL: Duration = Duration::from_millis(2);
 pub(super) fn handle(reloader: Reloader, supervisor: &Arc<Supervisor>) -> io::Result<Receiver<()>> {
     let (stop_tx, stop_rx) = crossbeam_channel::bounded(1);
     let stopped_at = Arc::new(OnceLock::new());
-    let stopper = |second| stopper(&stop_tx, &stopped_at, supervisor, second);
-    let on_interrupt = stopper(SECOND_SIGINT);
+    let on_interrupt = stopper(&stop_tx, &stopped_at, supervisor);
+    let on_terminate = stopper(&stop_tx, &stopped_at, supervisor);
     // Not try_set_handler: a shell's background job starts with SIGINT ignored, and that refuses.
-    ctrlc::set_handler(on_interrupt).map_err(io::Error::other)?;
-    let on_terminate = stopper(SECOND_SIGTERM);
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGHUP])?;
+    ctrlc::set_handler(move || on_interrupt(SIGINT)).map_err(io::Error::other)?;
+    let mut signals = Signals::new([SIGTERM, SIGHUP])?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGTERM {
-                    on_terminate();
+                    on_terminate(SIGTERM);
                 } else {
                     reloader.ask();
                 }
@@ -44,19 +43,29 @@ pub(super) fn handle(reloader: Reloader, supervisor: &Arc<Supervisor>) -> io::Re
     Ok(stop_rx)
 }
 
+/// Gets a message at the first signal that ends a program; the second one ends commands and the process.
+pub(super) fn leave(supervisor: &Arc<Supervisor>) -> io::Result<Receiver<()>> {
+    let (stop_tx, stop_rx) = crossbeam_channel::bounded(1);
+    let on_signal = stopper(&stop_tx, &Arc::default(), supervisor);
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || signals.forever().for_each(on_signal))?;
+    Ok(stop_rx)
+}
+
 fn stopper(
     stop: &Sender<()>,
     stopped_at: &Arc<OnceLock<Instant>>,
     supervisor: &Arc<Supervisor>,
-    second: i32,
-) -> impl Fn() + Send + use<> {
+) -> impl Fn(i32) + Send + use<> {
     let (stop, stopped_at) = (stop.clone(), Arc::clone(stopped_at));
     let supervisor = Arc::clone(supervisor);
-    move || {
+    move |signal| {
         if stopped_at.get_or_init(Instant::now).elapsed() > SAME_SIGNAL {
             // Commands are in groups of their own: no signal to ours reaches them.
             supervisor.stop(Duration::ZERO);
-            std::process::exit(second);
+            std::process::exit(SECOND + signal);
         }
         // Full or disconnected: the stop is known already.
         let _told = stop.try_send(());

@@ -54,6 +54,12 @@ mod startup;
 /// What `replyd check` and `replyd show` print, and their exit codes.
 mod check;
 
+/// `replyd try`: one exchange, and what happened.
+mod trial;
+
+/// The same of commands.
+mod trial_command;
+
 /// What the program prints about itself: manual pages and completions.
 mod documents;
 

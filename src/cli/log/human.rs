@@ -64,13 +64,13 @@ fn shown(value: &Value) -> String {
 }
 
 /// Whether a value can go without quotes and be taken for nothing but itself.
-fn is_word(text: &str) -> bool {
+pub(in crate::cli) fn is_word(text: &str) -> bool {
     let is_special = |c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '"' | '\\' | '=');
     !text.is_empty() && !text.contains(is_special)
 }
 
 /// Adds a text, with a backslash before each of `special`, and what is hidden as Rust writes it.
-fn escape(text: &str, special: &[char], out: &mut String) {
+pub(in crate::cli) fn escape(text: &str, special: &[char], out: &mut String) {
     for character in text.chars() {
         if is_hidden(character) {
             out.extend(character.escape_default());

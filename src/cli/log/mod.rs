@@ -26,6 +26,8 @@ use replyd::engine::access_log::AccessLog;
 use replyd::metrics::LogMetrics;
 use tracing::level_filters::LevelFilter;
 
+pub(super) use crate::cli::log::human::{escape, is_word};
+
 use crate::cli::log::access::Access;
 use crate::cli::log::journald::Journal;
 use crate::cli::log::page::Waiting;
