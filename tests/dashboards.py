@@ -3,8 +3,8 @@
 
     tests/dashboards.py --metrics-url http://127.0.0.1:7150/metrics
 
-The caller has started replyd and given every service some healthy traffic: an alert that fires is a
-failure here. Needs `prometheus` and `promtool` in PATH, nothing outside the standard library.
+The caller has started replyd, one of its services with a command and a maintenance file, and given each some
+healthy traffic: an alert that fires is a failure here. Needs `prometheus` and `promtool` in PATH, nothing outside the standard library.
 Prints one line per group of checks; exits 1 if one failed.
 """
 
@@ -41,8 +41,8 @@ STOP_SECONDS = 10
 # What Grafana would put in for its variables.
 VARIABLES = {"__rate_interval": f"{RATE_INTERVAL_SECONDS}s", "job": JOB, "instance": ".*", "service": ".*"}
 
-# Families that are on the page only after what they count has happened, or with a key that has no default.
-ON_OCCURRENCE = {"replyd_accept_errors_total", "replyd_maintenance_active"}
+# Families that are on the page only after what they count has happened.
+ON_OCCURRENCE = {"replyd_accept_errors_total"}
 
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')

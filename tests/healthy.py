@@ -3,11 +3,13 @@
 
     tests/healthy.py tests/dashboards.py --metrics-url {}
 
-Starts the release binary with the repository's own server.toml, on free ports, asks each of its services
+Starts the release binary with the repository's own server.toml and a command, on free ports, asks each service
 ten times a second and checks every reply; {} is the address of its /metrics. The exit code is the
 command's, or 1 if the traffic was not healthy. Standard library only.
 """
 
+import os
+import pwd
 import re
 import signal
 import socket
@@ -22,7 +24,20 @@ from replyd import ROOT, Failure, Replyd, read_all  # noqa: E402: after the swit
 PAUSE_SECONDS = 0.1
 TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
 
-# Request and reply of each service in server.toml.
+# What server.toml leaves out, and has metrics of its own: a command, a file for maintenance.
+CHECK = """
+[[service]]
+name = "check"
+listen = "127.0.0.1:0"
+read = "nothing"
+maintenance.file = "{folder}/down"
+[service.reply.command]
+run = ["/bin/echo", "up"]
+cache_seconds = 0.5
+user = "@user@"
+"""
+
+# Request and reply of each service.
 EXCHANGES = {
     "hello": (b"you\n", rb"hello, you\n"),
     "whois": (b"example\r\n", rb"% replyd, queried at " + TIME + rb"\r\n\r\nobject:   example\r\nstatus:   no entry\r\n"),
@@ -30,6 +45,7 @@ EXCHANGES = {
     "agent": (b"", rb"up ready 100%\n"),
     "daytime": (b"", TIME + rb"\n"),
     "echo": (b"abc", rb"abc"),
+    "check": (b"", rb"up\n"),
 }
 
 
@@ -80,6 +96,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     config = (ROOT / "server.toml").read_text(encoding="utf-8")
     config = re.sub(r'^(listen\s*=\s*"[^":]+):\d+"', r'\1:0"', config, flags=re.MULTILINE)
+    config += CHECK.replace("@user@", pwd.getpwuid(os.geteuid()).pw_name)
     try:
         with Replyd(config) as replyd:
             with Traffic(replyd) as traffic:
