@@ -69,6 +69,9 @@ mod systemd;
 /// `replyd import`: sources, and what is made of them.
 mod import;
 
+/// The examples in `packaging/`: what their clients get.
+mod examples;
+
 /// The real binary's log.
 mod log;
 
