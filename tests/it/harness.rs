@@ -208,16 +208,7 @@ impl TestServer {
         let services = self.listeners.iter().map(|(name, _)| name.as_str());
         for service in services {
             wait_until(&format!("{service} at rest"), || {
-                // One page: the counters of one moment.
-                let page = self.page();
-                let labels = [("service", service)];
-                let of = |name: &str| sum(&page, name, &labels);
-                let (accepted, closed) = (
-                    of("replyd_connections_accepted_total"),
-                    of("replyd_connections_closed_total"),
-                );
-                let waiting = of("replyd_connections_waiting");
-                (accepted - closed).abs() + of("replyd_connections_open") + waiting < 0.5
+                is_at_rest(&self.page(), service)
             });
         }
     }
@@ -313,6 +304,18 @@ pub(crate) fn sum(page: &str, name: &str, labels: Labels<'_>) -> f64 {
     let values = values.unwrap_or_else(|| panic!("{name}: no number\n{page}"));
     assert!(!values.is_empty(), "no sample {name}{labels:?} in\n{page}");
     values.iter().sum()
+}
+
+/// Whether, on one page of metrics, nothing of a service is open and every connection is counted.
+#[track_caller]
+pub(crate) fn is_at_rest(page: &str, service: &str) -> bool {
+    let of = |name: &str| sum(page, name, &[("service", service)]);
+    let (accepted, closed) = (
+        of("replyd_connections_accepted_total"),
+        of("replyd_connections_closed_total"),
+    );
+    let waiting = of("replyd_connections_waiting");
+    (accepted - closed).abs() + of("replyd_connections_open") + waiting < 0.5
 }
 
 /// Waits until `is_so`. The only place that sleeps: there is no event for what others count.

@@ -66,6 +66,9 @@ mod documents;
 /// The real binary under a service manager: notified, activated, watched, restarted.
 mod systemd;
 
+/// Commands as replies: the real binary and real scripts.
+mod command;
+
 /// `replyd import`: sources, and what is made of them.
 mod import;
 

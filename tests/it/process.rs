@@ -87,10 +87,14 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How many threads and descriptors it has.
     pub(crate) fn resources(&self) -> (usize, usize) {
         let count = |what: &str| {
-            let path = format!("/proc/{}/{what}", self.child.id());
+            let path = format!("/proc/{}/{what}", self.id());
             std::fs::read_dir(path).expect("it runs").count()
         };
         (count("task"), count("fd"))
