@@ -208,8 +208,8 @@ fn its_limit_of_open_files_is_the_one_replyd_was_started_with() {
         "ulimit -Sn 700; ulimit -Hn 1000; exec \"$0\" \"$@\"",
         REPLYD,
     ]);
-    let options = "run = [\"/bin/sh\", \"-c\", \"ulimit -Sn; ulimit -Hn\"]";
-    let server = Commands::start_by(&mut command, &program("limit", "", options));
+    let limits = script("limit", "", "read _ < gate; ulimit -Sn; ulimit -Hn", "");
+    let mut server = Commands::start_by(&mut command, &limits);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.process().id()));
     let limits = limits.expect("it runs");
     let own = limits
@@ -219,7 +219,11 @@ fn its_limit_of_open_files_is_the_one_replyd_was_started_with() {
         own.is_some_and(|own| own.contains("1000  ")),
         "replyd takes all: {own:?}"
     );
-    assert_eq!(server.exchange("limit", b"\n"), "700\n1000\n");
+    let mut client = server.ask("limit", b"\n");
+    // It is set at the start, but from outside.
+    server.wait_for_queue("limit", 1, 0);
+    server.let_through(1);
+    assert_eq!(shown(&read_all(&mut client)), "700\n1000\n");
 }
 
 #[test]
