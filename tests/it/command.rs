@@ -297,8 +297,7 @@ impl Commands {
     fn reload(&mut self, services: &str) {
         self.configure(services);
         self.signal(Signal::HUP);
-        let line = self.line("reload");
-        assert!(line.contains("reloaded"), "{line}");
+        self.line(" reloaded");
     }
 
     /// Waits until all that commands have started is gone, and no zombie is left.

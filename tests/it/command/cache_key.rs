@@ -8,7 +8,7 @@ use super::{Commands, script, shown};
 use crate::client::read_all;
 
 /// Says what is in its key.
-const WHO: &str = "echo run >> runs; read request; echo $REMOTE_ADDR $request";
+const WHO: &str = "echo run >> runs; read request; echo \"$REMOTE_ADDR $request\"";
 
 fn options(key: &str) -> String {
     format!("cache_seconds = 60\ncache_key = [{key}]\n")

@@ -11,9 +11,8 @@ use crate::harness::{service, wait_until};
 /// Waits at the gate, then answers.
 const OLD: &str = "echo begun >> begun; read _ < gate; echo old";
 
-/// What a stop has to get rid of: it does not go, and its children are elsewhere.
-const STUBBORN: &str = "trap '' TERM; setsid sleep 60 & (setsid sleep 60 &); sleep 60 &\n\
-                        echo begun >> begun; while :; do sleep 1; done";
+/// What a stop has to get rid of: neither it nor its child go when they are asked to.
+const STUBBORN: &str = "trap '' TERM; sleep 60 & echo begun >> begun; while :; do sleep 1; done";
 
 /// How a replyd with a running command ends, and that nothing of it is left.
 #[track_caller]
@@ -183,6 +182,19 @@ fn a_stop_does_not_wait_for_what_no_client_waits_for() {
 #[test]
 fn what_still_runs_when_the_grace_period_is_over_is_killed() {
     let toml = script("one", "", STUBBORN, "kill_after_seconds = 0.5");
+    let server = Commands::start(&format!("[server]\ngrace_period_seconds = 0.3\n{toml}"));
+    let waiting = server.ask("one", b"\n");
+    server.wait_for_lines("begun", 1);
+    server.signal(Signal::TERM);
+    check_end(server, 3, Duration::from_secs(8));
+    drop(waiting);
+}
+
+/// Nor by what is in another session.
+#[test]
+fn a_stop_is_not_survived_by_what_has_left_its_command() {
+    let text = format!("setsid sleep 60 & (setsid sleep 60 &); {STUBBORN}");
+    let toml = script("one", "", &text, "kill_after_seconds = 0.5");
     let server = Commands::start(&format!("[server]\ngrace_period_seconds = 0.3\n{toml}"));
     let waiting = server.ask("one", b"\n");
     server.wait_for_lines("begun", 1);

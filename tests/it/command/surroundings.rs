@@ -15,6 +15,10 @@ use crate::process::REPLYD;
 
 const ENVIRON: &str = "run = [\"/bin/cat\", \"/proc/self/environ\"]\n";
 const STATUS: &str = "run = [\"/bin/cat\", \"/proc/self/status\"]\n";
+
+/// Signals 32 and 33, which glibc keeps to itself: its posix_spawn(3) leaves them ignored.
+const OF_THE_C_LIBRARY: u64 = 3 << 31;
+
 const PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
 
 /// The variables in what `environ` says.
@@ -180,11 +184,8 @@ fn no_signal_is_blocked_or_ignored() {
         let server = Commands::start_by(&mut command, &program("status", "", STATUS));
         let status = server.exchange("status", b"\n");
         for name in ["SigBlk", "SigIgn"] {
-            assert_eq!(
-                field(&status, name),
-                "0000000000000000",
-                "{name} by {script}"
-            );
+            let mask = u64::from_str_radix(field(&status, name), 16).expect("a mask");
+            assert_eq!(mask & !OF_THE_C_LIBRARY, 0, "{name} by {script}: {mask:x}");
         }
     }
 }
@@ -255,7 +256,11 @@ fn check_nobody(status: &str) {
             "{name}: real, effective, saved, of files"
         );
     }
-    assert_eq!(field(status, "Groups"), "");
+    let groups = field(status, "Groups");
+    assert!(
+        groups.is_empty() || groups == nobody.gid.to_string(),
+        "{groups}"
+    );
 }
 
 #[test]
@@ -267,6 +272,7 @@ fn root_runs_it_as_the_user_that_is_named() {
     let server = Commands::start(&program("status", "", &options));
     let status = server.exchange("status", b"\n");
     check_nobody(&status);
+    assert_eq!(field(&status, "Groups"), "");
     assert_eq!(field(&status, "CapEff"), "0000000000000000");
     assert!(Uid::effective().is_root(), "replyd's own user stays");
 }
