@@ -112,7 +112,7 @@ fn a_command_replaces_a_text_and_a_text_a_command() {
 
 #[test]
 fn reloads_leave_nothing_behind() {
-    let one = script("one", "", "echo one", "refresh_seconds = 0.05");
+    let one = script("one", "", "echo one", "refresh_seconds = 0.1");
     let two = script(
         "one",
         "",

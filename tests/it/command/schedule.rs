@@ -9,7 +9,7 @@ const ONCE: &str = "refresh_seconds = 3600\n";
 
 /// A service that counts the time in runs: many of them are a while.
 fn clock() -> String {
-    script("clock", "", "echo tick >> ticks", "refresh_seconds = 0.05")
+    script("clock", "", "echo tick >> ticks", "refresh_seconds = 0.1")
 }
 
 #[track_caller]
@@ -65,16 +65,16 @@ fn it_is_asked_nothing() {
 
 #[test]
 fn two_runs_are_never_at_once() {
-    let options = "refresh_seconds = 0.05";
+    let options = "refresh_seconds = 0.1";
     let slow = script("slow", "", COUNTED_AT_THE_GATE, options);
     let mut server = Commands::start(&(slow + &clock()));
     server.wait_for_lines("runs", 1);
-    wait_for_ticks(&server, 10);
+    wait_for_ticks(&server, 5);
     assert_eq!(server.lines("runs"), 1);
     server.let_through(1);
     // What was missed is not made up for.
     server.wait_for_lines("runs", 2);
-    wait_for_ticks(&server, 10);
+    wait_for_ticks(&server, 5);
     assert_eq!(server.lines("runs"), 2);
     assert_eq!(
         server.exchange("slow", b"\n"),
@@ -86,7 +86,7 @@ fn two_runs_are_never_at_once() {
 #[test]
 fn a_failure_is_what_they_get_until_the_next_answer() {
     let text = "echo run >> runs; [ -e up ] || exit 2; echo up";
-    let server = Commands::start(&script("scheduled", "", text, "refresh_seconds = 0.05"));
+    let server = Commands::start(&script("scheduled", "", text, "refresh_seconds = 0.1"));
     let up = server.path().join("up");
     for _ in 0..2 {
         wait_until("it fails", || {
@@ -112,7 +112,7 @@ fn one_that_hangs_is_killed_and_tried_again() {
 
 #[test]
 fn a_reload_that_changes_nothing_goes_on_and_one_that_removes_it_ends_it() {
-    let scheduled = script("scheduled", "", COUNTED, "refresh_seconds = 0.05");
+    let scheduled = script("scheduled", "", COUNTED, "refresh_seconds = 0.1");
     let mut server = Commands::start(&(scheduled.clone() + &clock()));
     wait_until("it runs", || server.lines("runs") >= 2);
     server.reload(&(scheduled + &clock()));
@@ -122,6 +122,6 @@ fn a_reload_that_changes_nothing_goes_on_and_one_that_removes_it_ends_it() {
     // One may have been under way.
     wait_for_ticks(&server, 3);
     let before = server.lines("runs");
-    wait_for_ticks(&server, 10);
+    wait_for_ticks(&server, 5);
     assert_eq!(server.lines("runs"), before);
 }
