@@ -96,6 +96,30 @@ fn an_answer_of_the_command_before_is_not_the_new_one_s() {
     server.at_rest();
 }
 
+/// Neither is run again because something else is reloaded.
+#[test]
+fn answers_of_a_service_that_has_not_changed_stay() {
+    let cached = script("cached", "", COUNTED, "cache_seconds = 3600");
+    let scheduled = script(
+        "scheduled",
+        "",
+        "echo run >> once; wc -l < once",
+        "refresh_seconds = 3600",
+    );
+    let text = service("text", "reply.text = \"one\\n\"");
+    let mut server = Commands::start(&[cached.clone(), scheduled.clone(), text.clone()].concat());
+    for toml in [text.clone(), text.replace("one", "two")] {
+        for service in ["cached", "scheduled"] {
+            assert_eq!(server.exchange(service, b"\n"), "1\n");
+        }
+        server.reload(&[cached.clone(), scheduled.clone(), toml].concat());
+    }
+    for service in ["cached", "scheduled"] {
+        assert_eq!(server.exchange(service, b"\n"), "1\n");
+    }
+    server.at_rest();
+}
+
 #[test]
 fn a_command_replaces_a_text_and_a_text_a_command() {
     let text = service("one", "reply.text = \"text\\n\"");
