@@ -58,7 +58,10 @@ GONE_SECONDS = 20  # only a process that nobody ends is there that long
 GROWTH_MAX = 8 * 1024 * 1024  # bytes; what an allocator keeps, but no leak of a thousand runs
 MEGABYTE = b"x" * 1000 * 1000
 
+# A worker that gets no turn for half a second is the machine's, not the server's.
 HEAD = """
+[queue]
+max_wait_seconds = 60
 [admin]
 listen = "127.0.0.1:0"
 [[service]]

@@ -141,7 +141,7 @@ fn without_a_failure_cache_the_next_one_who_asks_has_it_run_again() {
 
 #[test]
 fn a_run_that_takes_too_long_takes_the_stale_answer_away() {
-    let options = format!("{STALE}timeout_seconds = 0.5\nfailure_cache_seconds = 60");
+    let options = format!("{STALE}timeout_seconds = 2\nfailure_cache_seconds = 60");
     let server = Commands::start(&script("cached", "", &second_at_the_gate(":"), &options));
     begin_second_run(&server);
     server.wait_for_runs("cached", "timed_out", 1);

@@ -6,7 +6,7 @@ use rustix::process::{Signal, getuid};
 
 use super::{Commands, script};
 use crate::harness::service;
-use crate::process::{Process, config};
+use crate::process::{Process, REPLYD, config};
 
 /// Keys of the service, options of the command, and a word of what is said.
 const REFUSED: &[(&str, &str, &str)] = &[
@@ -153,7 +153,11 @@ fn who_is_not_root_runs_it_as_nobody_else() {
         "{}[service.reply.command]\nrun = [\"/bin/true\"]\nuser = \"root\"\n",
         service("bad", "")
     );
-    std::fs::copy(crate::process::REPLYD, &program).expect("copied");
+    // Not by this process: while one of its own has it open for writing, it can't be run.
+    let copied = Command::new("cp")
+        .args([REPLYD.as_ref(), program.as_os_str()])
+        .status();
+    assert!(copied.is_ok_and(|status| status.success()), "copied");
     std::fs::write(folder.path().join("test.toml"), config(&toml)).expect("written");
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).expect("changed");
