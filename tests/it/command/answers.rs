@@ -203,8 +203,14 @@ fn one_that_cannot_be_started_has_failed_and_may_be_mended() {
         "failed\n",
         "its interpreter isn't there"
     );
-    server.wait_for_runs("check", "not_started", 3);
-    server.wait_for_outcome("check", "failed", 3);
+    write("echo up\n", 0o700);
+    assert_eq!(
+        server.exchange("check", b"\n"),
+        "failed\n",
+        "no shell guesses what it is"
+    );
+    server.wait_for_runs("check", "not_started", 4);
+    server.wait_for_outcome("check", "failed", 4);
     write("#!/bin/sh\necho up\n", 0o700);
     assert_eq!(server.exchange("check", b"\n"), "up\n");
     server.wait_for_runs("check", "answered", 1);

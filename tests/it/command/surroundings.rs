@@ -153,7 +153,11 @@ fn nothing_of_replyd_s_own_environment_reaches_it() {
 #[test]
 fn it_has_three_descriptors_and_none_of_them_is_replyd_s() {
     let own = "ls /proc/$$/fd; readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2";
-    let server = Commands::start(&script("fds", "", own, ""));
+    // Nor are those that replyd was started with.
+    let mut command = Command::new("/bin/sh");
+    let inheriting = "exec 7</dev/zero 9>&2; exec \"$0\" \"$@\"";
+    command.args(["-c", inheriting, REPLYD]);
+    let server = Commands::start_by(&mut command, &script("fds", "", own, ""));
     // Others are connected while it starts.
     let others: Vec<_> = (0..20).map(|_| server.connect("fds")).collect();
     let said = server.exchange("fds", b"\n");
