@@ -31,6 +31,9 @@ const PROGRAM: [&str; 3] = ["lib", "main", "cli"];
 /// Who may know the configuration: stages get plain values.
 const KNOW_CONFIG: [&str; 4] = ["config", "import", "server", "cli"];
 
+/// Where the sources are.
+const FOLDERS: [&str; 3] = ["src", "tests", "benches"];
+
 /// Words with the metrics' prefix that are none.
 const NO_METRICS: [&str; 1] = ["replyd_loom"];
 
@@ -96,7 +99,7 @@ fn names_after<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = (usiz
 #[test]
 fn every_file_says_what_it_is_for_and_is_no_book() {
     let mut wrong = Vec::new();
-    for (path, text) in sources("src").into_iter().chain(sources("tests")) {
+    for (path, text) in FOLDERS.into_iter().flat_map(sources) {
         let lines = text.lines().count();
         if !text.starts_with("//! ") {
             wrong.push(format!("{}: doesn't begin with `//! `", path.display()));
@@ -121,7 +124,7 @@ fn nothing_is_left_for_later() {
         concat!("XX", "X"),
     ];
     let mut wrong = Vec::new();
-    for (path, text) in sources("src").into_iter().chain(sources("tests")) {
+    for (path, text) in FOLDERS.into_iter().flat_map(sources) {
         for (number, line) in text.lines().enumerate() {
             if words.iter().any(|word| line.contains(word)) {
                 wrong.push(format!(
