@@ -76,6 +76,7 @@ pub(super) fn run(options: &Options) -> Result<bool, String> {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(|error| format!("signals: {error}"))?;
     }
+    servers::limit_descriptors()?;
     let facts = machine::facts(&["xinetd", "ucspi-tcp", "dash"]);
     let folder =
         tempfile::tempdir().map_err(|error| format!("no folder for the servers: {error}"))?;

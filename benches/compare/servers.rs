@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use nix::unistd::{User, geteuid};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use super::exchange::{Target, exchange};
 
@@ -16,6 +16,8 @@ use super::exchange::{Target, exchange};
 const START_MAX: Duration = Duration::from_secs(20);
 const STOP_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
+
+const DESCRIPTORS_MAX: u64 = 65536;
 
 /// Who can't be served at once waits here, in the kernel. Of xinetd it is 64, whatever one says.
 const BACKLOG: u32 = 4096;
@@ -88,6 +90,18 @@ impl Drop for Server {
             let _reaped = self.process.wait();
         }
     }
+}
+
+/// Lowers the number of descriptors that servers may have to a usual one: xinetd closes them all at its start, one by one,
+/// which takes minutes where a container allows a billion.
+pub(super) fn limit_descriptors() -> Result<(), String> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let limit = |limit: Option<u64>| Some(limit.unwrap_or(u64::MAX).min(DESCRIPTORS_MAX));
+    let lower = Rlimit {
+        current: limit(current),
+        maximum: limit(maximum),
+    };
+    setrlimit(Resource::Nofile, lower).map_err(|error| format!("descriptors: {error}"))
 }
 
 /// replyd, the binary that was built with this one, with these services.
