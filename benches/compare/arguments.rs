@@ -42,6 +42,10 @@ pub(super) struct Options {
     #[arg(long, value_delimiter = ',')]
     pub(super) only: Vec<String>,
 
+    /// Another replyd than the one built with this
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_replyd"), hide_default_value = true)]
+    pub(super) replyd: PathBuf,
+
     /// The folder for the results, which are replaced
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results"))]
     pub(super) output: PathBuf,

@@ -77,10 +77,10 @@ pub(super) fn run(options: &Options) -> Result<bool, String> {
             .map_err(|error| format!("signals: {error}"))?;
     }
     servers::limit_descriptors()?;
-    let facts = machine::facts(&["xinetd", "ucspi-tcp", "dash"]);
+    let facts = machine::facts(&options.replyd, &["xinetd", "ucspi-tcp", "dash"]);
     let folder =
         tempfile::tempdir().map_err(|error| format!("no folder for the servers: {error}"))?;
-    let (contenders, _running) = start(&wanted, folder.path())?;
+    let (contenders, _running) = start(&wanted, folder.path(), &options.replyd)?;
     let samples = rounds::run(
         &contenders,
         &options.clients,
@@ -123,7 +123,11 @@ fn wanted(only: &[String]) -> Result<Vec<&'static str>, String> {
 }
 
 /// Starts all servers, and waits until each of the wanted gives the reply.
-fn start(wanted: &[&'static str], folder: &Path) -> Result<(Vec<Contender>, Vec<Server>), String> {
+fn start(
+    wanted: &[&'static str],
+    folder: &Path,
+    replyd: &Path,
+) -> Result<(Vec<Contender>, Vec<Server>), String> {
     let script = folder.join("clustercheck");
     write_script(&script)?;
     let [xinetd, tcpserver, uncached, cached, fixed] = servers::free_addrs()?;
@@ -131,7 +135,7 @@ fn start(wanted: &[&'static str], folder: &Path) -> Result<(Vec<Contender>, Vec<
     let mut running = vec![
         servers::xinetd(folder, xinetd, &script)?,
         servers::tcpserver(folder, tcpserver, &script)?,
-        servers::replyd(folder, &services)?,
+        servers::replyd(folder, replyd, &services)?,
     ];
     let of_server = [
         (0, xinetd),

@@ -1,13 +1,15 @@
 //! Where and with what it was measured.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Names and values, for the head of a report.
 pub(super) type Facts = Vec<(&'static str, String)>;
 
-/// This machine, now, and the versions of Debian packages that take part.
-pub(super) fn facts(packages: &[&str]) -> Facts {
+/// This machine, now, and the versions of what takes part.
+pub(super) fn facts(replyd: &Path, packages: &[&str]) -> Facts {
     let mut facts = vec![
         (
             "date",
@@ -16,10 +18,7 @@ pub(super) fn facts(packages: &[&str]) -> Facts {
         ("processor", processor()),
         ("kernel", first_line("/proc/sys/kernel/osrelease")),
         ("load average before", first_line("/proc/loadavg")),
-        (
-            "replyd",
-            output(env!("CARGO_BIN_EXE_replyd"), &["--version"]),
-        ),
+        ("replyd", output(replyd, &["--version"])),
         (
             "revision",
             output("git", &["describe", "--always", "--dirty"]),
@@ -51,7 +50,7 @@ fn first_line(path: &str) -> String {
     text.lines().next().unwrap_or("unknown").to_owned()
 }
 
-fn output(program: &str, arguments: &[&str]) -> String {
+fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let output = output.ok().filter(|output| output.status.success());
     output.map_or_else(

@@ -104,13 +104,13 @@ pub(super) fn limit_descriptors() -> Result<(), String> {
     setrlimit(Resource::Nofile, lower).map_err(|error| format!("descriptors: {error}"))
 }
 
-/// replyd, the binary that was built with this one, with these services.
-pub(super) fn replyd(folder: &Path, services: &str) -> Result<Server, String> {
+/// replyd with these services.
+pub(super) fn replyd(folder: &Path, binary: &Path, services: &str) -> Result<Server, String> {
     let config = folder.join("server.toml");
     // No admin listener on a port that another replyd may have.
     let text = format!("[admin]\nlisten = \"127.0.0.1:0\"\n{services}");
     write(&config, &text)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_replyd"));
+    let mut command = Command::new(binary);
     Server::start("replyd", command.arg("--config").arg(config), folder)
 }
 
