@@ -62,7 +62,7 @@ install_packages() {
         apt-get --quiet --yes --no-install-recommends install "$@" || installed=$?
     allow_services
     # They would start with the machine else.
-    for service in prometheus xinetd; do
+    for service in haproxy prometheus xinetd; do
         if [[ " $* " = *" $service "* ]] && has systemctl; then
             "${as_root[@]}" systemctl --quiet disable "$service.service" || :
         fi
