@@ -7,10 +7,15 @@ use crate::peer::Peer;
 /// The environment variables of one peer.
 #[must_use]
 pub(super) fn variables(peer: Peer, sharing: Sharing) -> Vec<(&'static str, String)> {
+    let tcp = ("PROTO", "TCP".to_owned());
+    if matches!(sharing, Sharing::Scheduled(_)) {
+        // Nobody has asked for it.
+        return vec![tcp];
+    }
     let (Some(ip), Some(port)) = (peer.ip(), peer.port()) else {
         return vec![("PROTO", "UNIX".to_owned())];
     };
-    let mut variables = vec![("PROTO", "TCP".to_owned())];
+    let mut variables = vec![tcp];
     // One peer's would be told to the others who share the answer.
     let (has_ip, has_port) = match sharing {
         Sharing::Nobody => (true, true),

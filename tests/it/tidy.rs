@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use replyd::metrics::LogMetrics;
 
@@ -230,6 +231,9 @@ fn families() -> BTreeSet<String> {
     let server = TestServer::start(&service("hello", keys));
     // A family without a child isn't on the page, and errors have none at the start.
     server.metrics().service("hello").accept_error("EMFILE");
+    // One that says nothing has none of a command, nor an answer with an age.
+    let command = server.metrics().command("hello");
+    command.age.answered(Instant::now());
     // The log is the program's, not the server's.
     server.metrics().log(&LogMetrics::new());
     let page = server.page();
