@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "packaging/server.schema.json"
 FIXTURES = ROOT / "tests/it/check"
 
-GOOD = [ROOT / "server.toml"]
+GOOD = [ROOT / "server.toml", *sorted(ROOT.glob("packaging/examples/*/*.toml"))]
 GOOD += [FIXTURES / name for name in ("machine.toml", "meant.toml", "no-service.toml")]
 
 BAD = ("addresses", "headers", "keys", "numbers", "requests", "tables")
