@@ -11,6 +11,12 @@ use crate::harness::{LIVENESS, wait_until};
 /// Gives up soon, and is killed soon after.
 const SHORT: &str = "timeout_seconds = 0.2\nkill_after_seconds = 0.1\n";
 
+/// Gives up long after the test has: whatever ends before that is ended by something else.
+const PATIENT: &str = "timeout_seconds = 60\n";
+
+/// What a service with that needs.
+const PATIENCE: &str = "reply_timeout_seconds = 90\n";
+
 /// Says that it is there, and stays.
 const STAY: &str = "echo begun >> begun; read _ < gate; echo done";
 
@@ -124,7 +130,7 @@ fn what_its_children_have_said_by_then_is_in_the_reply() {
 
 #[test]
 fn a_client_that_is_gone_takes_its_run_with_it() {
-    let server = Commands::start(&script("stay", "", STAY, ""));
+    let server = Commands::start(&script("stay", PATIENCE, STAY, PATIENT));
     let client = server.ask("stay", b"\n");
     server.wait_for_lines("begun", 1);
     reset(client);
@@ -136,8 +142,9 @@ fn a_client_that_is_gone_takes_its_run_with_it() {
 
 #[test]
 fn one_that_does_not_go_when_its_client_is_gone_is_killed() {
-    let options = "kill_after_seconds = 0.1";
-    let server = Commands::start(&script("stay", "", STUBBORN, options));
+    // Time enough to say that it was asked.
+    let options = format!("{PATIENT}kill_after_seconds = 2");
+    let server = Commands::start(&script("stay", PATIENCE, STUBBORN, &options));
     let client = server.ask("stay", b"\n");
     server.wait_for_lines("begun", 1);
     reset(client);
@@ -166,7 +173,8 @@ fn a_client_that_has_ended_its_side_still_gets_its_reply() {
 
 #[test]
 fn where_the_end_of_its_side_means_that_it_has_left_its_run_ends() {
-    let server = Commands::start(&script("stay", "half_close = \"cancel\"", STAY, ""));
+    let keys = format!("{PATIENCE}half_close = \"cancel\"");
+    let server = Commands::start(&script("stay", &keys, STAY, PATIENT));
     let client = server.ask("stay", b"\n");
     server.wait_for_lines("begun", 1);
     client.shutdown(Shutdown::Write).expect("half closed");
@@ -215,8 +223,8 @@ fn who_leaves_before_its_run_has_begun_costs_none() {
 #[test]
 fn many_that_are_gone_at_once_leave_nothing() {
     const CLIENTS: u32 = 50;
-    let keys = "max_connections = 100";
-    let server = Commands::start(&script("stay", keys, STAY, "concurrency = 50"));
+    let options = format!("{PATIENT}concurrency = 50");
+    let server = Commands::start(&script("stay", PATIENCE, STAY, &options));
     let clients: Vec<_> = (0..CLIENTS).map(|_| server.ask("stay", b"\n")).collect();
     server.wait_for_lines("begun", 50);
     clients.into_iter().for_each(reset);
