@@ -17,6 +17,10 @@ pub(super) fn facts(replyd: &Path, packages: &[&str]) -> Facts {
         ),
         ("processor", processor()),
         ("kernel", first_line("/proc/sys/kernel/osrelease")),
+        (
+            "sched_autogroup_enabled",
+            first_line("/proc/sys/kernel/sched_autogroup_enabled"),
+        ),
         ("load average before", first_line("/proc/loadavg")),
         ("replyd", output(replyd, &["--version"])),
         (
