@@ -61,6 +61,8 @@ class Traffic:
     def __enter__(self):
         for service in sorted(self.replyd.listeners.keys() - EXCHANGES.keys() - {"admin"}):
             self.faults.append(f"server.toml has {service}, which is not asked here")
+        # What is on the page only once it has happened is there before the command looks.
+        self.ask_all()
         self.thread.start()
         return self
 
@@ -71,11 +73,15 @@ class Traffic:
     def run(self):
         """The thread."""
         while not self.faults and not self.is_stopping.wait(PAUSE_SECONDS):
-            for service, (request, wanted) in EXCHANGES.items():
-                try:
-                    self.ask(service, request, wanted)
-                except (OSError, KeyError) as error:
-                    self.faults.append(f"{service}: {type(error).__name__}: {error}")
+            self.ask_all()
+
+    def ask_all(self):
+        """One exchange with each service."""
+        for service, (request, wanted) in EXCHANGES.items():
+            try:
+                self.ask(service, request, wanted)
+            except (OSError, KeyError) as error:
+                self.faults.append(f"{service}: {type(error).__name__}: {error}")
 
     def ask(self, service, request, wanted):
         """One exchange."""
