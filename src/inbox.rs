@@ -77,6 +77,12 @@ impl<T> Outbox<T> {
         Ok(())
     }
 
+    /// Whether fewer than `count` messages fit.
+    pub(crate) fn is_nearly_full(&self, count: usize) -> bool {
+        let room = (self.tx.capacity()).map_or(usize::MAX, |capacity| capacity - self.tx.len());
+        room < count
+    }
+
     /// Sends what the thread need not hear of before it is awake anyway.
     pub(crate) fn send_quietly(&self, message: T) -> Result<(), T> {
         self.tx.send(message).map_err(|error| error.0)

@@ -254,6 +254,10 @@ impl Server {
                 recv(stop) -> _ => return self.drain(),
                 recv(self.main.engine.ended()) -> ended => return End::Failed(died(ended)),
                 recv(self.admin.engine.ended()) -> ended => return End::Failed(died(ended)),
+                recv(self.commands.supervisor.ended()) -> _ => {
+                    let error = io::Error::other("the supervisor of commands has died");
+                    return End::Failed(error);
+                }
                 recv(self.reloads.requests()) -> request => self.reloads.ask(request.unwrap_or(None)),
                 recv(self.reloads.read()) -> read => {
                     self.finish_reload(read);

@@ -15,33 +15,46 @@ use hashbrown::Equivalent;
 use crate::command::options::{Caching, Sharing};
 use crate::command::report::{Report, RunResult};
 
-/// Answers kept of one service; each is at most its request and `max_output_bytes`.
+/// Answers kept of one service.
 const ENTRIES_MAX: usize = 1024;
+
+/// Bytes of them and of what was asked, but for the newest.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Who shares an answer: all whose keys are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     peer: Option<IpAddr>,
+    is_head: bool,
     request: Arc<[u8]>,
 }
 
 /// A key that is not worth to be made: of a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct KeyOf<'a> {
     pub(super) peer: Option<IpAddr>,
+
+    /// HTTP's HEAD: a command that is shown the request has no body for it.
+    pub(super) is_head: bool,
     pub(super) request: &'a [u8],
 }
 
 impl Equivalent<Key> for KeyOf<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.peer == key.peer && *self.request == *key.request
+        (self.peer, self.is_head) == (key.peer, key.is_head) && *self.request == *key.request
     }
 }
 
 impl From<KeyOf<'_>> for Key {
-    fn from(KeyOf { peer, request }: KeyOf<'_>) -> Self {
+    fn from(key: KeyOf<'_>) -> Self {
+        let KeyOf {
+            peer,
+            is_head,
+            request,
+        } = key;
         Self {
             peer,
+            is_head,
             request: request.into(),
         }
     }
@@ -55,8 +68,7 @@ pub(super) struct Entry {
     pub(super) report: Arc<Report>,
     made_at: Instant,
 
-    /// `None`: until there is another.
-    fresh_until: Option<Instant>,
+    fresh_until: Instant,
     stale_until: Option<Instant>,
 
     /// Somebody has asked for a new run.
@@ -80,16 +92,16 @@ pub(super) struct Cache {
 impl Entry {
     pub(super) fn new(report: &Arc<Report>, sharing: Sharing, now: Instant) -> Self {
         let (fresh_until, stale_until) = match sharing {
-            Sharing::Scheduled(_) => (None, None),
-            Sharing::Nobody => (Some(now), None),
+            Sharing::Scheduled { good_for, .. } => (now + good_for, None),
+            Sharing::Nobody => (now, None),
             Sharing::Cached(Caching {
                 fresh,
                 stale,
                 failure,
                 ..
             }) => match report.result {
-                RunResult::Answered => (Some(now + fresh), Some(now + fresh + stale)),
-                _ => (Some(now + failure), None),
+                RunResult::Answered => (now + fresh, Some(now + fresh + stale)),
+                _ => (now + failure, None),
             },
         };
         Self {
@@ -102,11 +114,12 @@ impl Entry {
     }
 
     pub(super) fn age(&self, now: Instant) -> Age {
-        match (self.fresh_until, self.stale_until) {
-            (None, _) => Age::Fresh,
-            (Some(until), _) if now < until => Age::Fresh,
-            (_, Some(until)) if now < until => Age::Stale,
-            _ => Age::Over,
+        if now < self.fresh_until {
+            Age::Fresh
+        } else if self.stale_until.is_some_and(|until| now < until) {
+            Age::Stale
+        } else {
+            Age::Over
         }
     }
 
@@ -130,18 +143,22 @@ impl Cache {
         self.entries.load().get(key).cloned()
     }
 
-    /// Puts an entry in the place of the one before. If there are too many, those that are over
-    /// go; if none is, the oldest.
+    /// Puts an entry in the place of the one before. Those that are over go, and if there are too
+    /// many left or they are too large, the oldest.
     pub(super) fn put(&self, key: Key, entry: Entry, now: Instant) {
         let mut entries = Entries::clone(&self.entries.load());
-        if entries.len() >= ENTRIES_MAX && !entries.contains_key(&key) {
-            entries.retain(|_, entry| entry.age(now) != Age::Over);
-            if entries.len() >= ENTRIES_MAX {
-                let oldest = entries.iter().min_by_key(|(_, entry)| entry.made_at);
-                if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                    entries.remove(&oldest);
-                }
-            }
+        entries.retain(|_, entry| entry.age(now) != Age::Over);
+        entries.remove(&key);
+        let mut bytes: usize = entries.iter().map(|(key, it)| bytes(key, it)).sum();
+        while entries.len() >= ENTRIES_MAX || bytes > BYTES_MAX {
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.made_at);
+            let Some((oldest, its_bytes)) =
+                oldest.map(|(key, it)| (key.clone(), self::bytes(key, it)))
+            else {
+                break;
+            };
+            entries.remove(&oldest);
+            bytes -= its_bytes;
         }
         entries.insert(key, Arc::new(entry));
         self.entries.store(Arc::new(entries));
@@ -154,6 +171,10 @@ impl Cache {
             self.entries.store(Arc::new(entries));
         }
     }
+}
+
+fn bytes(key: &Key, entry: &Entry) -> usize {
+    key.request.len() + entry.report.stdout.len()
 }
 
 #[cfg(test)]
@@ -186,6 +207,7 @@ mod tests {
         let request = number.to_string();
         Key::from(KeyOf {
             peer: None,
+            is_head: false,
             request: request.as_bytes(),
         })
     }
@@ -209,6 +231,39 @@ mod tests {
         check(RunResult::Answered, 15, Age::Over);
         check(RunResult::TimedOut, 1, Age::Fresh);
         check(RunResult::TimedOut, 2, Age::Over);
+    }
+
+    #[test]
+    fn an_answer_by_schedule_is_over_when_no_other_has_come() {
+        let scheduled = Sharing::Scheduled {
+            every: Duration::from_secs(1),
+            good_for: Duration::from_secs(3),
+        };
+        let now = Instant::now();
+        let entry = Entry::new(&report(RunResult::Answered), scheduled, now);
+        assert_eq!(entry.age(now + Duration::from_secs(2)), Age::Fresh);
+        assert_eq!(entry.age(now + Duration::from_secs(3)), Age::Over);
+    }
+
+    #[test]
+    fn answers_are_bounded_in_bytes_too() {
+        let cache = Cache::default();
+        let now = Instant::now();
+        for number in 0..5 {
+            let large = Report {
+                result: RunResult::Answered,
+                end: None,
+                stdout: vec![0; BYTES_MAX / 2].into(),
+                stdout_bytes: BYTES_MAX / 2,
+                stderr: Vec::new(),
+                duration: Duration::ZERO,
+            };
+            let now = now + Duration::from_millis(number as u64);
+            cache.put(key(number), Entry::new(&large.into(), sharing(), now), now);
+        }
+        let kept = cache.entries.load().len();
+        assert!((1..=3).contains(&kept), "{kept} of half the bound are kept");
+        assert!(cache.of(&key(4)).is_some(), "the newest is there");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::metrics::CommandMetrics;
 /// How often to look whether a service still rests.
 const REST: Duration = Duration::from_millis(250);
 
-/// The number of a flight; never used again.
+/// The number of a flight: no other that is there has it.
 pub(super) type FlightId = u32;
 
 /// What has to be done about a decision.
@@ -63,6 +63,9 @@ pub(super) struct Flights {
     under_way: usize,
     next_id: FlightId,
 
+    /// Of `under_way` and `line`, what the metrics know.
+    told: (i64, i64),
+
     /// When the next run by schedule is due.
     due: Option<Instant>,
 }
@@ -90,7 +93,7 @@ impl Flights {
         metrics: CommandMetrics,
         now: Instant,
     ) -> Self {
-        let is_scheduled = matches!(options.sharing, Sharing::Scheduled(_));
+        let is_scheduled = matches!(options.sharing, Sharing::Scheduled { .. });
         Self {
             options,
             cache,
@@ -101,6 +104,7 @@ impl Flights {
             line: VecDeque::new(),
             under_way: 0,
             next_id: 0,
+            told: (0, 0),
             due: is_scheduled.then_some(now),
         }
     }
@@ -135,12 +139,15 @@ impl Flights {
     }
 
     /// Somebody got a stale answer, and asks for a new one behind it.
-    pub(super) fn renew(&mut self, request: Request, actions: &mut Vec<Action>) {
+    pub(super) fn renew(&mut self, request: Request, now: Instant, actions: &mut Vec<Action>) {
         let Some(key) = request.key.clone() else {
             return;
         };
-        let is_under_way = self.shared.contains_key(&key);
-        if !is_under_way
+        // One may be under way, or have just ended.
+        let is_fresh = |entry: Arc<Entry>| entry.age(now) == Age::Fresh;
+        let is_needless =
+            self.shared.contains_key(&key) || self.cache.of(&key).is_some_and(is_fresh);
+        if !is_needless
             && self.begin(request, None, actions).is_err()
             && let Some(entry) = self.cache.of(&key)
         {
@@ -220,7 +227,7 @@ impl Flights {
     /// Begins the run that is due by schedule, unless the last one is still under way. A service that
     /// `rests` has it soon after.
     pub(super) fn keep_schedule(&mut self, now: Instant, rests: bool, actions: &mut Vec<Action>) {
-        let Sharing::Scheduled(every) = self.options.sharing else {
+        let Sharing::Scheduled { every, .. } = self.options.sharing else {
             return;
         };
         if self.due.is_none_or(|due| now < due) {
@@ -347,9 +354,19 @@ impl Flights {
         self.metrics.cache[source as usize].inc();
     }
 
-    fn publish(&self) {
-        self.metrics.running.set(number(self.under_way));
-        self.metrics.waiting.set(number(self.line.len()));
+    /// Adds what is different: after a reload the flights of the service before count here too.
+    fn publish(&mut self) {
+        let now = (number(self.under_way), number(self.line.len()));
+        let before = std::mem::replace(&mut self.told, now);
+        self.metrics.running.add(now.0 - before.0);
+        self.metrics.waiting.add(now.1 - before.1);
+    }
+}
+
+impl Drop for Flights {
+    fn drop(&mut self) {
+        self.metrics.running.sub(self.told.0);
+        self.metrics.waiting.sub(self.told.1);
     }
 }
 

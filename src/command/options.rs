@@ -18,6 +18,9 @@ pub struct Options {
     /// Whether the command reads the request on its standard input; else it is empty.
     pub reads_request: bool,
 
+    /// Whether it sees HTTP's HEAD and leaves out what GET gets: then the two never share an answer.
+    pub has_head: bool,
+
     /// Exit codes that mean an answer.
     pub answers: BTreeSet<u8>,
 
@@ -38,8 +41,14 @@ pub enum Sharing {
     Nobody,
     /// Who asks the same while a run is under way, and for a while after it.
     Cached(Caching),
-    /// Everyone gets what the last run said; there is a new one so often.
-    Scheduled(Duration),
+    /// Everyone gets what the last run said.
+    Scheduled {
+        /// From the start of a run to that of the next.
+        every: Duration,
+
+        /// How long an answer is one at most: without a new one until then, something is stuck.
+        good_for: Duration,
+    },
 }
 
 /// How long answers are kept, and for whom.

@@ -35,6 +35,9 @@ pub struct Asking<'a> {
 
     /// Who asks.
     pub peer: Peer,
+
+    /// By HTTP's HEAD.
+    pub is_head: bool,
 }
 
 /// What is to be found out by a run.
@@ -129,16 +132,14 @@ impl Runner {
     pub fn look(&self, asking: &Asking<'_>, now: Instant) -> Looked {
         let key = match self.options.sharing {
             Sharing::Nobody => return Looked::Later(self.request(asking, None)),
-            Sharing::Scheduled(_) => KeyOf {
-                peer: None,
-                request: &[],
-            },
+            Sharing::Scheduled { .. } => KeyOf::default(),
             Sharing::Cached(Caching {
                 by_request,
                 by_peer,
                 ..
             }) => KeyOf {
                 peer: asking.peer.ip().filter(|_| by_peer),
+                is_head: asking.is_head && self.options.has_head,
                 request: if by_request { asking.received } else { &[] },
             },
         };
@@ -202,7 +203,7 @@ impl Runner {
     }
 
     fn request(&self, asking: &Asking<'_>, key: Option<KeyOf<'_>>) -> Request {
-        let is_scheduled = matches!(self.options.sharing, Sharing::Scheduled(_));
+        let is_scheduled = matches!(self.options.sharing, Sharing::Scheduled { .. });
         let if_used = |bytes: &[u8], is_used: bool| {
             if is_used && !is_scheduled {
                 bytes.to_vec()

@@ -4,13 +4,14 @@
 //! is started with the first command of the configuration, or at once where the process is the
 //! first one of a container, whose orphans are its to reap.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::command::Ticket;
 use crate::command::cache::Cache;
@@ -25,13 +26,21 @@ use crate::metrics::CommandMetrics;
 /// Messages that are on their way to the supervisor. Who asks beyond that is answered busy.
 const MESSAGES_MAX: usize = 16_384;
 
-/// What is left when a stop is over is killed, which takes no time worth mentioning.
-const LAST_MOMENT: Duration = Duration::from_millis(200);
+/// Of those, room that is kept for what must not get lost: that a service begins, is replaced or
+/// ends.
+const RESERVED: usize = 1024;
+
+/// What is left when a stop is over is killed, and what that leaves behind.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// Starts the supervisor's thread when it is needed, and ends it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Supervisor {
     thread: Mutex<Option<Running>>,
+
+    /// The thread's, once there is one: dropped at its end.
+    alive: Mutex<Option<Sender<Infallible>>>,
+    ended: Receiver<Infallible>,
 }
 
 #[derive(Debug)]
@@ -91,17 +100,26 @@ impl Supervisor {
         self.running(|_| ())
     }
 
+    /// Disconnected when the thread has ended.
+    #[must_use]
+    pub fn ended(&self) -> &Receiver<Infallible> {
+        &self.ended
+    }
+
+    /// # Errors
+    /// * the thread can't be started, or has so much to do that it may be stuck
     pub(super) fn join(&self, joining: Joining) -> io::Result<Joined> {
         self.running(|running| {
             let id = running.next_service;
             running.next_service += 1;
-            // The thread lives as long as the process; if it has died, nobody is answered.
-            let _sent = running.outbox.send(Message::Join(id, Box::new(joining)));
-            Joined {
+            let stuck = |_| io::Error::other("the supervisor of commands takes nothing in");
+            let join = Message::Join(id, Box::new(joining));
+            running.outbox.try_send(join).map_err(stuck)?;
+            Ok(Joined {
                 id,
                 outbox: running.outbox.clone(),
-            }
-        })
+            })
+        })?
     }
 
     /// Ends every command: SIGTERM now, SIGKILL after its own time or after `within`. Back when
@@ -114,7 +132,8 @@ impl Supervisor {
         let (done, done_rx) = crossbeam_channel::bounded(1);
         let until = Instant::now() + within;
         let stop = Message::Stop(Stopping { until, done });
-        if outbox.send(stop).is_ok() {
+        // Full: it is stuck, and who waits for it would be too.
+        if outbox.try_send(stop).is_ok() {
             let _done = done_rx.recv_timeout(within + LAST_MOMENT);
         }
     }
@@ -123,13 +142,29 @@ impl Supervisor {
         let mut thread = self.lock();
         let running = match thread.take() {
             Some(running) => running,
-            None => start()?,
+            None => start(self.lock_alive().take())?,
         };
         Ok(then(thread.insert(running)))
     }
 
+    fn lock_alive(&self) -> MutexGuard<'_, Option<Sender<Infallible>>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Supervisor {
+    /// Without a thread.
+    fn default() -> Self {
+        let (alive, ended) = crossbeam_channel::bounded(0);
+        Self {
+            thread: Mutex::new(None),
+            alive: Mutex::new(Some(alive)),
+            ended,
+        }
     }
 }
 
@@ -150,21 +185,25 @@ impl fmt::Debug for Joining {
 impl Joined {
     /// Whether it is on its way.
     pub(super) fn ask(&self, ticket: Ticket, request: Request) -> bool {
-        self.send(Message::Ask(self.id, ticket, request))
+        self.has_room() && self.send(Message::Ask(self.id, ticket, request))
     }
 
     /// Whether it is on its way.
     pub(super) fn renew(&self, request: Request) -> bool {
-        self.send(Message::Renew(self.id, request))
+        self.has_room() && self.send(Message::Renew(self.id, request))
     }
 
     /// One that gets lost is one run more, until its deadline.
     pub(super) fn leave(&self, ticket: Ticket) {
-        self.send(Message::Leave(self.id, ticket));
+        let _sent = self.has_room() && self.send(Message::Leave(self.id, ticket));
     }
 
     pub(super) fn retire(&self) {
         self.send(Message::Retire(self.id));
+    }
+
+    fn has_room(&self) -> bool {
+        !self.outbox.is_nearly_full(RESERVED)
     }
 
     fn send(&self, message: Message) -> bool {
@@ -179,19 +218,22 @@ impl Drop for Joined {
 }
 
 /// Starts the thread, and comes back when it has its descriptors.
-fn start() -> io::Result<Running> {
+fn start(alive: Option<Sender<Infallible>>) -> io::Result<Running> {
     let (outbox, inbox) = inbox(MESSAGES_MAX)?;
     let (ready_tx, ready_rx) = crossbeam_channel::bounded(1);
     thread::Builder::new()
         .name("supervisor".to_owned())
-        .spawn(move || match Children::new(inbox.source()) {
-            Ok(children) => {
-                // Who starts us waits for it.
-                let _told = ready_tx.send(Ok(()));
-                Watch::new(&inbox, children).run();
-            }
-            Err(error) => {
-                let _told = ready_tx.send(Err(error));
+        .spawn(move || {
+            let _tells_the_end = alive;
+            match Children::new(inbox.source()) {
+                Ok(children) => {
+                    // Who starts us waits for it.
+                    let _told = ready_tx.send(Ok(()));
+                    Watch::new(&inbox, children).run();
+                }
+                Err(error) => {
+                    let _told = ready_tx.send(Err(error));
+                }
             }
         })?;
     let died = |_| Err(io::Error::other("the supervisor has died"));

@@ -8,7 +8,7 @@ use crate::peer::Peer;
 #[must_use]
 pub(super) fn variables(peer: Peer, sharing: Sharing) -> Vec<(&'static str, String)> {
     let tcp = ("PROTO", "TCP".to_owned());
-    if matches!(sharing, Sharing::Scheduled(_)) {
+    if matches!(sharing, Sharing::Scheduled { .. }) {
         // Nobody has asked for it.
         return vec![tcp];
     }
@@ -20,7 +20,7 @@ pub(super) fn variables(peer: Peer, sharing: Sharing) -> Vec<(&'static str, Stri
     let (has_ip, has_port) = match sharing {
         Sharing::Nobody => (true, true),
         Sharing::Cached(Caching { by_peer, .. }) => (by_peer, false),
-        Sharing::Scheduled(_) => (false, false),
+        Sharing::Scheduled { .. } => (false, false),
     };
     if has_ip {
         for name in ["REMOTE_ADDR", "REMOTE_HOST", "TCPREMOTEIP"] {
@@ -69,10 +69,14 @@ mod tests {
                 by_peer,
             })
         };
+        let scheduled = Sharing::Scheduled {
+            every: Duration::from_secs(1),
+            good_for: Duration::from_secs(2),
+        };
         check(Sharing::Nobody, &whole);
         check(cached(true), &address);
         check(cached(false), &["PROTO=TCP"]);
-        check(Sharing::Scheduled(Duration::from_secs(1)), &["PROTO=TCP"]);
+        check(scheduled, &["PROTO=TCP"]);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What the supervisor's thread does: it takes what it is asked and what its children have come to,
 //! has each service's flights decide, and does what they say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::command::children::{Children, Event, Input, RunId};
 use crate::command::flights::{Action, FlightId, Flights};
 use crate::command::report::Report;
+use crate::command::runner::Request;
 use crate::command::served::Served;
 use crate::command::supervisor::{Message, ServiceId, Stopping};
 use crate::command::variables::variables;
@@ -16,12 +17,18 @@ use crate::inbox::Inbox;
 /// Messages taken in one turn, so that commands are looked after in between.
 const MESSAGES_PER_TURN: usize = 256;
 
+/// How long a turn may go on starting commands: others have their deadlines.
+const STARTS_MAX: Duration = Duration::from_millis(5);
+
 /// What the thread has in hand.
 pub(super) struct Watch<'a> {
     inbox: &'a Inbox<Message>,
     children: Children,
     services: HashMap<ServiceId, Served>,
-    stopping: Option<Stopping>,
+    stopping: Vec<Stopping>,
+
+    /// Runs that have been decided, and not begun.
+    starts: VecDeque<(RunId, Request)>,
     events: Vec<Event>,
     actions: Vec<Action>,
 }
@@ -32,7 +39,8 @@ impl<'a> Watch<'a> {
             inbox,
             children,
             services: HashMap::new(),
-            stopping: None,
+            stopping: Vec::new(),
+            starts: VecDeque::new(),
             events: Vec::new(),
             actions: Vec::new(),
         }
@@ -41,7 +49,8 @@ impl<'a> Watch<'a> {
     /// Ends when it is told to.
     pub(super) fn run(mut self) {
         loop {
-            let may_sleep = self.inbox.lie_down() && self.events.is_empty();
+            let may_sleep =
+                self.inbox.lie_down() && self.events.is_empty() && self.starts.is_empty();
             let timeout = if may_sleep {
                 self.sleep_max(Instant::now())
             } else {
@@ -58,13 +67,14 @@ impl<'a> Watch<'a> {
             self.take_events(now);
             self.take_messages(now);
             self.keep_schedules(now);
+            self.start_some(now);
             if self.is_over(now) {
                 break;
             }
         }
         // What is left is killed.
         drop(self.children);
-        if let Some(Stopping { done, .. }) = self.stopping {
+        for Stopping { done, .. } in self.stopping {
             // Disconnected: nobody waits for it anymore.
             let _told = done.try_send(());
         }
@@ -72,7 +82,7 @@ impl<'a> Watch<'a> {
 
     fn sleep_max(&self, now: Instant) -> Option<Duration> {
         let due = self.services.values().filter_map(|it| it.flights.due());
-        let until = self.stopping.as_ref().map(|stopping| stopping.until);
+        let until = self.stopping.last().map(|stopping| stopping.until);
         let first = due.chain(until).min()?;
         Some(first.saturating_duration_since(now))
     }
@@ -86,13 +96,17 @@ impl<'a> Watch<'a> {
                 Message::Join(id, joining) => {
                     self.services.insert(id, Served::new(*joining, now));
                 }
+                // Nobody would wait for it: it came behind a stop.
+                Message::Ask(..) | Message::Renew(..) if !self.stopping.is_empty() => {}
                 Message::Ask(id, ticket, request) => {
                     self.decide(id, now, |flights, actions| {
                         flights.ask(ticket, request, now, actions);
                     });
                 }
                 Message::Renew(id, request) => {
-                    self.decide(id, now, |flights, actions| flights.renew(request, actions));
+                    self.decide(id, now, |flights, actions| {
+                        flights.renew(request, now, actions);
+                    });
                 }
                 Message::Leave(id, ticket) => {
                     self.decide(id, now, |flights, actions| flights.leave(ticket, actions));
@@ -101,14 +115,19 @@ impl<'a> Watch<'a> {
                     self.decide(id, now, |flights, _| flights.end_schedule());
                 }
                 Message::Forget(id) => self.forget(id, now),
-                Message::Stop(stopping) => {
-                    self.stopping = Some(stopping);
-                    let ids: Vec<_> = self.services.keys().copied().collect();
-                    for id in ids {
-                        self.forget(id, now);
-                    }
-                }
+                Message::Stop(stopping) => self.stop(stopping, now),
             }
+        }
+    }
+
+    /// A second stop can only shorten the first.
+    fn stop(&mut self, stopping: Stopping, now: Instant) {
+        let until = self.stopping.iter().map(|before| before.until).min();
+        let until = until.map_or(stopping.until, |before| before.min(stopping.until));
+        self.stopping.push(Stopping { until, ..stopping });
+        let ids: Vec<_> = self.services.keys().copied().collect();
+        for id in ids {
+            self.forget(id, now);
         }
     }
 
@@ -195,26 +214,49 @@ impl<'a> Watch<'a> {
                 // Who wanted to know may have gone altogether.
                 let _wanted = (service.deliver)(ticket, delivery);
             }
-            Action::Stop(flight) => self.children.stop(run_id(id, flight), now),
             Action::Start(flight, request) => {
+                self.starts.push_back((run_id(id, flight), request));
+            }
+            Action::Stop(flight) => {
                 let run = run_id(id, flight);
-                let process = Arc::clone(&service.options.process);
-                let input = Input {
-                    variables: variables(request.peer, service.options.sharing),
-                    stdin: request.stdin,
-                    argument: request.argument,
-                };
-                if let Err(error) = self.children.start(run, &process, input, now) {
-                    self.end(id, flight, Report::not_started(&error), now);
+                let begun = self.starts.len();
+                self.starts.retain(|(waiting, _)| *waiting != run);
+                if self.starts.len() < begun {
                     self.events.push(Event::Gone(run));
+                } else {
+                    self.children.stop(run, now);
                 }
+            }
+        }
+    }
+
+    /// Starts what has been decided, as far as there is time.
+    fn start_some(&mut self, now: Instant) {
+        while let Some((run, request)) = self.starts.pop_front() {
+            let (id, flight) = parts(run);
+            let Some(service) = self.services.get(&id) else {
+                continue;
+            };
+            let process = Arc::clone(&service.options.process);
+            let input = Input {
+                variables: variables(request.peer, service.options.sharing),
+                stdin: request.stdin,
+                argument: request.argument,
+            };
+            // Its time begins now, not with the turn.
+            if let Err(error) = self.children.start(run, &process, input, Instant::now()) {
+                self.end(id, flight, Report::not_started(&error), now);
+                self.events.push(Event::Gone(run));
+            }
+            if now.elapsed() >= STARTS_MAX {
+                return;
             }
         }
     }
 
     /// Whether there is nothing left to be done, or no time left to do it.
     fn is_over(&self, now: Instant) -> bool {
-        let stopping = self.stopping.as_ref();
+        let stopping = self.stopping.last();
         stopping.is_some_and(|it| self.services.is_empty() || it.until <= now)
     }
 }

@@ -134,14 +134,17 @@ impl CommandFamilies {
             values.iter().map(child).collect()
         };
         let last_exit_status = self.last_exit_status.with_label_values(&[name]);
-        last_exit_status.set(-1);
+        let (age, is_new) = self.ages.of(name);
+        if is_new {
+            last_exit_status.set(-1);
+        }
         CommandMetrics {
             runs: by(&self.runs, self.labels.runs),
             duration: self.duration.with_label_values(&[name]),
             running: self.running.with_label_values(&[name]),
             waiting: self.waiting.with_label_values(&[name]),
             cache: by(&self.cache, self.labels.answers),
-            age: self.ages.add(name),
+            age,
             last_exit_status,
         }
     }
@@ -186,11 +189,13 @@ impl Default for Ages {
 }
 
 impl Ages {
-    fn add(&self, name: &str) -> Arc<AnswerAge> {
-        let age = Arc::new(AnswerAge::new(Instant::now()));
+    /// That of one service, and whether it is new.
+    fn of(&self, name: &str) -> (Arc<AnswerAge>, bool) {
         let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
-        ages.insert(name.to_owned(), Arc::clone(&age));
-        age
+        let is_new = !ages.contains_key(name);
+        let age = ages.entry(name.to_owned());
+        let age = age.or_insert_with(|| Arc::new(AnswerAge::new(Instant::now())));
+        (Arc::clone(age), is_new)
     }
 
     fn forget(&self, names: &[String]) {

@@ -37,7 +37,12 @@ impl CommandReply {
             received: asked.received,
             request: asked.request,
             peer: asked.peer,
+            is_head: asked.is_head,
         };
+        if self.runner.uses_request() && asked.request.contains(&0) {
+            // No argument can hold a NUL: what the peer asks for can't be run.
+            return Begun::Failed;
+        }
         match self.runner.look(&asking, asked.now) {
             Looked::Later(request) => Begun::Later(Box::new(Job::Command(request))),
             Looked::There(report) => match report.result {

@@ -1,16 +1,20 @@
 //! Commands as their supervisor has them, made of what the configuration says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::unistd::{Gid, Uid};
 use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::command::options::{Caching, Options, Sharing};
 use crate::command::{Argument, Identity, Process, Runner, Supervisor};
-use crate::config::command::{Command, Stdin};
+use crate::config::command::{Command, Output, Stdin};
 use crate::config::fault::Fault;
 use crate::config::load::Loaded;
 use crate::server::{StartError, threads, user};
+
+/// How late a run by schedule may begin, on a machine that has too much to do.
+const LATE: Duration = Duration::from_secs(5);
 
 /// What commands have to do with this process.
 #[derive(Clone, Debug)]
@@ -61,6 +65,7 @@ pub(super) fn runner(
         service: loaded.config.services[index].name.as_str().into(),
         process: Arc::new(process),
         reads_request: command.stdin == Stdin::Request,
+        has_head: command.stdin == Stdin::Request && command.output == Output::Raw,
         answers: command.exit_status.keys().copied().collect(),
         concurrency: command.concurrency,
         max_waiting: command.max_waiting,
@@ -72,7 +77,10 @@ pub(super) fn runner(
 
 fn sharing(command: &Command) -> Sharing {
     if !command.refresh.is_zero() {
-        return Sharing::Scheduled(command.refresh);
+        return Sharing::Scheduled {
+            every: command.refresh,
+            good_for: command.refresh + command.timeout + command.kill_after + LATE,
+        };
     }
     if command.cache.is_zero() {
         return Sharing::Nobody;

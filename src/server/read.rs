@@ -15,6 +15,7 @@ use crate::config::load::Loaded;
 use crate::server;
 use crate::server::build::{self, Draft};
 use crate::server::commands::Commands;
+use crate::server::limits;
 use crate::server::maintenance::Lookout;
 
 /// Lines of a difference that are told one by one.
@@ -80,6 +81,8 @@ fn against(mut loaded: Loaded, running: &Running) -> Result<Read, Faults> {
         warnings: server::warnings(&loaded, true),
     };
     loaded.config = taken;
+    // What a start would refuse must not wait for one.
+    limits::fitting(&loaded, limits::descriptors()).map_err(|fault| Faults::from(*fault))?;
     let mut drafts = build::services(&loaded, Some(&running.commands))?;
     let looked = running.lookout.prepare(&mut drafts);
     looked.map_err(|error| {

@@ -37,6 +37,15 @@ use crate::command::children::run::{Feed, Phase, READ_BYTES_MAX, Run};
 use crate::command::children::signals::ChildSignal;
 use crate::command::children::watch::{Key, Stream, Watch};
 
+/// At the end: how long one looks for those who are left, at most;
+const LAST_LOOKS: Duration = Duration::from_millis(200);
+
+/// how often;
+const LAST_LOOKS_INTERVAL: Duration = Duration::from_millis(5);
+
+/// and how often without finding any.
+const QUIET_LOOKS: usize = 4;
+
 /// All children of one thread. No other may start or wait for any.
 #[derive(Debug)]
 pub(super) struct Children {
@@ -72,6 +81,7 @@ impl Children {
     /// No descriptors, or no memory in the kernel.
     pub(super) fn new(inbox: BorrowedFd<'_>) -> io::Result<Self> {
         signals::unblock_all()?;
+        drop_ambient_capabilities();
         signals::handle_ignored()?;
         // Ours are from birth; but we may have been started with others.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
@@ -290,13 +300,32 @@ impl Children {
 }
 
 impl Drop for Children {
-    /// Leaves no one behind who can be found. Their ends are not waited for.
+    /// Leaves no one behind who can be found: what a killed one had started comes to us when that
+    /// one is gone, and has to be waited for.
     fn drop(&mut self) {
+        if self.runs.is_empty() && self.orphans.due().is_none() {
+            return;
+        }
         for run in self.runs.values_mut() {
             run.kill();
         }
-        self.sweep(Instant::now());
+        let until = Instant::now() + LAST_LOOKS;
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS && Instant::now() < until {
+            let now = Instant::now();
+            self.reap(now, &mut Vec::new());
+            self.sweep(now);
+            let is_quiet = self.runs.is_empty() && self.orphans.due().is_none();
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            std::thread::sleep(LAST_LOOKS_INTERVAL);
+        }
     }
+}
+
+/// Has what we start get none of our capabilities, as what binds low ports: exec keeps ambient ones.
+fn drop_ambient_capabilities() {
+    // It can only fail in a sandbox without prctl(2); then they stay, as in a shell of ours.
+    let _dropped = rustix::thread::clear_ambient_capability_set();
 }
 
 fn schedule(deadlines: &mut BTreeSet<(Instant, RunId)>, id: RunId, run: &Run) {

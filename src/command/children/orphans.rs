@@ -112,10 +112,6 @@ impl Orphans {
         let Ok(group) = process::getpgid(Some(orphan)) else {
             return false;
         };
-        // No run is in our own group; but what had started us in a script's background may be.
-        if group == process::getpgrp() {
-            return false;
-        }
         let is_led_by_a_run = !orphans.contains(&group) && is_living_child(group);
         !is_led_by_a_run
     }

@@ -131,10 +131,12 @@ impl Run {
         self.signal(Signal::KILL);
     }
 
-    /// To the group, whose number nobody else can have before the first process is reaped.
+    /// To the group, whose number nobody else can have before the first process is reaped; and to
+    /// that, as it may have joined another group.
     fn signal(&self, signal: Signal) {
-        // It can only fail for members that have become somebody else.
+        // They can only fail for who is dead, or has become somebody else.
         let _sent = process::kill_process_group(self.pid, signal);
+        let _sent = process::kill_process(self.pid, signal);
     }
 
     /// What to tell of it, with the last it has said.

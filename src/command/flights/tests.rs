@@ -35,6 +35,7 @@ fn desk(concurrency: usize, max_waiting: usize, sharing: Sharing) -> Desk {
         service: "test".into(),
         process: process.into(),
         reads_request: false,
+        has_head: false,
         answers: BTreeSet::from([0]),
         concurrency,
         max_waiting,
@@ -232,7 +233,7 @@ fn a_stale_answer_is_over_with_the_run_behind_it() {
     desk.decided();
     for _ in 0..2 {
         let request = desk.request();
-        desk.flights.renew(request, &mut desk.actions);
+        desk.flights.renew(request, desk.now, &mut desk.actions);
     }
     desk.check("start 1").ended(1, RunResult::Failed).check("");
     assert_eq!(age(desk.now), None);
@@ -248,14 +249,18 @@ fn a_renewal_without_room_leaves_it_to_the_next_one() {
     let entry = desk.flights.cache.of(&Key::default()).expect("an answer");
     assert!(entry.is_mine_to_renew());
     let request = desk.request();
-    desk.flights.renew(request, &mut desk.actions);
+    desk.flights.renew(request, desk.now, &mut desk.actions);
     desk.check("");
     assert!(entry.is_mine_to_renew(), "it was not begun");
 }
 
 #[test]
 fn a_schedule_runs_from_start_to_start_and_never_two_at_once() {
-    let mut desk = desk(1, 0, Sharing::Scheduled(10 * SECOND));
+    let scheduled = Sharing::Scheduled {
+        every: 10 * SECOND,
+        good_for: 25 * SECOND,
+    };
+    let mut desk = desk(1, 0, scheduled);
     let due = |desk: &mut Desk| {
         desk.flights
             .keep_schedule(desk.now, false, &mut desk.actions);
@@ -297,4 +302,19 @@ impl Desk {
         self.gone(0).check("");
         assert!(self.flights.is_idle());
     }
+}
+
+#[test]
+fn flights_of_the_same_service_before_a_reload_count_too() {
+    let mut old = desk(4, 4, Sharing::Nobody);
+    let mut new = desk(4, 4, Sharing::Nobody);
+    new.flights.metrics = old.metrics.clone();
+    old.ask(1).check_counts(1, 0);
+    new.ask(2).ask(3);
+    old.check_counts(3, 0)
+        .ended(0, RunResult::Answered)
+        .gone(0)
+        .check_counts(2, 0);
+    drop(new);
+    old.check_counts(0, 0);
 }
