@@ -13,8 +13,8 @@ crowd        1,000 clients at once on a command that takes a second, 8 at a time
              same server is asked in a closed loop, alone and then beside them, by turns: no failure, and a
              p99 within 3 times of the one alone.
 
-What is counted has to be exact. Times are printed, and fail only at ten times their bound: others may be at
-work on this machine. With --strict they fail at the bound. Exit code 1 if anything failed. Standard library only.
+What is counted has to be exact. Times are printed; the middle one has to be within its bound, and with --strict
+the longest one, for which nobody else may be at work on this machine. Exit code 1 if anything failed. Standard library only.
 """
 
 import argparse
@@ -49,11 +49,12 @@ P99_RATIO_MAX = 3
 
 PROCESSES = 4  # client processes
 CLIENTS = 6  # in each of them
-TIMEOUT = 0.5
+UNHURRIED = 15  # seconds for what ends by itself
 KILL_AFTER = 0.3
 ANSWER_ROOM = 0.1  # after the timeout
+ANSWER_SECONDS = 0.5  # of what ends by itself
 GONE_ROOM = 0.5  # after KILL
-LOOSE = 10  # times a bound: what fails without --strict
+RATIO_ROOM = 10  # times P99_RATIO_MAX, without --strict
 GONE_SECONDS = 20  # only a process that nobody ends is there that long
 GROWTH_MAX = 8 * 1024 * 1024  # bytes; what an allocator keeps, but no leak of a thousand runs
 MEGABYTE = b"x" * 1000 * 1000
@@ -116,16 +117,16 @@ user = "@user@"
 # Each writes its process group, by its client's port, and whoever leaves it a second one.
 LEADER = "echo $$ > $REMOTE_PORT\n"
 AWAY = "setsid sh -c 'echo $$ > $REMOTE_PORT.away; exec sleep 60'"
-Kind = collections.namedtuple("Kind", "name script request outcome result reply")
-TIMED_OUT = ("timed_out", "timed_out", b"timed out\n")
+Kind = collections.namedtuple("Kind", "name script request timeout outcome result reply")
+TIMED_OUT = (0.5, "timed_out", "timed_out", b"timed out\n")
 KINDS = [
     Kind("ignores-term", "trap '' TERM; while :; do sleep 60; done", b"", *TIMED_OUT),
     Kind("forks", "for n in 1 2 3 4 5; do (trap '' TERM; sleep 60 & wait) & done; wait", b"", *TIMED_OUT),
-    Kind("floods", "exec yes", b"", "failed", "too_large", b"failed\n"),
+    Kind("floods", "exec yes", b"", UNHURRIED, "failed", "too_large", b"failed\n"),
     Kind("reads-nothing", "exec sleep 60", MEGABYTE, *TIMED_OUT),
     Kind("closes-stdout", "echo cut; exec >&- 2>&-; sleep 60", b"", *TIMED_OUT),
     Kind("leaves-session", f"{AWAY} & sleep 60", b"", *TIMED_OUT),
-    Kind("leaves-parents", f"({AWAY} &); (sleep 60 &); echo answer", b"", "replied", "answered", b"answer\n"),
+    Kind("leaves-parents", f"({AWAY} &); (sleep 60 &); echo answer", b"", UNHURRIED, "replied", "answered", b"answer\n"),
 ]
 
 
@@ -137,7 +138,7 @@ def config(service):
 def service_of(kind):
     """The service of a kind."""
     service = SERVICE.replace("@name@", kind.name).replace("@script@", LEADER + kind.script)
-    return service.replace("@timeout@", str(TIMEOUT)).replace("@kill_after@", str(KILL_AFTER))
+    return service.replace("@timeout@", str(kind.timeout)).replace("@kill_after@", str(KILL_AFTER))
 
 
 def is_there(group):
@@ -269,10 +270,11 @@ class Checks:
         self.is_quick = is_quick
         self.is_strict = is_strict
 
-    def within(self, what, value, bound):
-        """The fault of a time or ratio that is too much."""
-        if value > bound * (1 if self.is_strict else LOOSE):
-            yield f"{what}: {value:.3f}, more than {bound}"
+    def within(self, what, values, bound):
+        """The fault of times that are too long."""
+        value = max(values) if self.is_strict else quantile(values, 0.5)
+        if value > bound:
+            yield f"{what}: {value:.3f}, more than {bound:.3f}"
 
     def misbehaving(self, kind, server):
         """So many runs of one kind."""
@@ -295,7 +297,7 @@ class Checks:
         """How long the answers and the ends took."""
         if not found:
             return
-        expected = TIMEOUT if kind.outcome == "timed_out" else 0
+        expected = kind.timeout if kind.outcome == "timed_out" else 0
         late = [seconds - expected for seconds, _ in found]
         gone = [seconds for _, seconds in found]
         self.report.note(
@@ -305,9 +307,8 @@ class Checks:
         )
         if min(late) < -0.001:
             yield f"answered {-min(late) * 1000:.0f} ms before the timeout"
-        # What does not time out has all of its time.
-        yield from self.within("seconds to the answer", max(late), ANSWER_ROOM if expected else TIMEOUT)
-        yield from self.within("seconds to the end", max(gone), KILL_AFTER + GONE_ROOM)
+        yield from self.within("seconds to the answer", late, ANSWER_ROOM if expected else ANSWER_SECONDS)
+        yield from self.within("seconds to the end", gone, KILL_AFTER + GONE_ROOM)
 
     def afterwards(self, server, kind, before, runs):
         """What must not be there anymore, and what must be counted."""
@@ -361,7 +362,8 @@ class Checks:
             f"{count} clients; ms alone → beside them: p50 {shown[0]} → {shown[1]}, p99 {shown[2]} → {shown[3]}, "
             f"ratio of p99 {ratio:.2f}"
         )
-        yield from self.within("ratio of p99", ratio, P99_RATIO_MAX)
+        if ratio > P99_RATIO_MAX * (1 if self.is_strict else RATIO_ROOM):
+            yield f"the ratio is more than {P99_RATIO_MAX}"
         outcomes = {outcome for name, outcome in server.outcomes() if name == "slow"}
         if not outcomes <= {"replied", "peer_closed"}:
             yield f"outcomes of the crowd: {sorted(outcomes)}"
@@ -445,7 +447,7 @@ class Crowd:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a twentieth of the runs, and a small crowd")
-    parser.add_argument("--strict", action="store_true", help="times fail at their bound, not at ten times that")
+    parser.add_argument("--strict", action="store_true", help="the longest time counts, not the middle one")
     parser.add_argument("only", nargs="*", help="kinds of command, keys, crowd; all if none is named")
     arguments = parser.parse_args()
     # So that an end from outside still ends our processes.
