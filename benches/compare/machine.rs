@@ -25,7 +25,16 @@ pub(super) fn facts(replyd: &Path, packages: &[&str]) -> Facts {
         ("replyd", output(replyd, &["--version"])),
         (
             "revision",
-            output("git", &["describe", "--always", "--dirty"]),
+            output(
+                "git",
+                &[
+                    "-C",
+                    env!("CARGO_MANIFEST_DIR"),
+                    "describe",
+                    "--always",
+                    "--dirty",
+                ],
+            ),
         ),
     ];
     let versions = packages.iter().map(|package| {
