@@ -144,7 +144,9 @@ fn as_root(loaded: &Loaded, place: &Place) -> Fault {
     let message = "a command that would be run as root";
     let label = "replyd is root, and nothing says whom to run this as";
     let fault = loaded.fault(place, message, label, None);
-    fault.help("write user = \"nobody\" or another one; user = \"root\" if it has to be")
+    fault.help(
+        "write user = \"nobody\" or another one, \"root\" if it has to be; none where `User=` of a unit starts it",
+    )
 }
 
 fn no_root(loaded: &Loaded, place: &Place) -> Fault {
