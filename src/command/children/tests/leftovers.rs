@@ -51,6 +51,21 @@ fn those_without_a_leader_are_killed() {
     owner.turn_until_gone(said.trim());
 }
 
+#[test]
+fn with_its_owner_whoever_has_left_a_session_that_had_left_is_killed() {
+    let mut owner = Owner::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = "setsid sh -c 'echo \\$\\$ >x; mv x pid; sleep 1000'; sleep 1000";
+    let mut process = script(&format!("setsid sh -c \"{inner}\" & sleep 1000"));
+    process.working_directory = folder.path().to_owned();
+    owner.start(process);
+    let file = folder.path().join("pid");
+    owner.turn_until(|_| file.exists());
+    let pid = std::fs::read_to_string(file).expect("a number");
+    drop(owner);
+    assert!(!std::fs::exists(format!("/proc/{}", pid.trim())).expect("known"));
+}
+
 /// Two looks for orphans: who was killed in the first is not there in the second.
 #[track_caller]
 fn look_twice(owner: &mut Owner) {
