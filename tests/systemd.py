@@ -15,6 +15,7 @@ import sys
 sys.dont_write_bytecode = True
 
 from lab import package  # noqa: E402: after the switch above
+from lab.commands import Commands  # noqa: E402
 from lab.figures import Figures  # noqa: E402
 from lab.lifecycle import Lifecycle  # noqa: E402
 from lab.machine import Host, Machine, obstacle  # noqa: E402
@@ -49,7 +50,7 @@ def by_hand(service, report, rounds, connections):
     """replyd and the shipped unit, put there without a package."""
     service.install()
     lifecycle = Lifecycle(service, report)
-    return lifecycle.groups() + Figures(lifecycle, rounds, connections).groups()
+    return lifecycle.groups() + Commands(lifecycle).groups() + Figures(lifecycle, rounds, connections).groups()
 
 
 def sandboxed(service, report, *_):

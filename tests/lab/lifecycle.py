@@ -70,7 +70,7 @@ class Lifecycle:
         listeners = self.service.log().count("listening service=")
         stored = int(self.service.property("NFileDescriptorStore"))
         self.note(f"{stored} listeners stored, status {self.service.property('StatusText')!r}")
-        yield from same("stored", stored, 6)
+        yield from same("stored", stored, 7)
         if listeners < stored:
             yield f"{listeners} listeners in the log"
 

@@ -16,12 +16,13 @@ SLOW_PATH = "/etc/replyd/slow"
 STATE_SECONDS = 40
 OPEN = "replyd_connections_open"
 
-HELLO, BARE, SLOW, MARK = (("127.0.0.1", port) for port in (17001, 17002, 17003, 17004))
+HELLO, BARE, SLOW, MARK, COMMAND = (("127.0.0.1", port) for port in (17001, 17002, 17003, 17004, 17005))
 ADMIN = "http://127.0.0.1:7150"
 
 UNIX_PATH = "/run/replyd/hello.sock"
 
-# hello as most are, bare accepts at once, slow takes its time, mark says which configuration is in force.
+# hello as most are, bare accepts at once, slow takes its time, mark says which configuration is in force, command is
+# one.
 CONFIG = """
 [[service]]
 name = "hello"
@@ -49,6 +50,12 @@ name = "mark"
 listen = "127.0.0.1:17004"
 read = "nothing"
 reply.text = "@mark@\\n"
+[[service]]
+name = "command"
+listen = "127.0.0.1:17005"
+read = "line"
+[service.reply.command]
+run = ["/bin/sh", "-c", 'read -r name; echo "hello, $name"']
 """
 
 BAD_CONFIG = """
@@ -80,8 +87,8 @@ class Service:
         self.machine.write(CONFIG_PATH, text.replace("@mark@", mark))
 
     def addrs(self):
-        """Where `hello, you` is answered: TCP, TCP without TCP_DEFER_ACCEPT, unix."""
-        return [HELLO, BARE, str(self.machine.path(UNIX_PATH))]
+        """Where `hello, you` is answered: TCP, TCP without TCP_DEFER_ACCEPT, unix, by a command."""
+        return [HELLO, BARE, str(self.machine.path(UNIX_PATH)), COMMAND]
 
     def write_slow(self, count):
         """Writes the file that the slow reader reads; its digest."""
