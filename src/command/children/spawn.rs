@@ -1,7 +1,8 @@
 //! Starting a child: its pipes, its surroundings, and why it could not be started.
 
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -13,7 +14,10 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{self, Pid, Resource};
 
-use crate::command::children::{Argument, Input, Process};
+use crate::command::children::{Argument, Identity, Input, Process};
+
+/// What the kernel reads of a program to see what it is, `BINPRM_BUF_SIZE`.
+const BEGINNING_BYTES: u64 = 256;
 
 /// Our ends of the pipes of a run. Non-blocking.
 #[derive(Debug)]
@@ -69,6 +73,9 @@ pub(super) fn spawn(process: &Process, input: &Input, pipes: Theirs) -> io::Resu
     command.stdin(Stdio::from(pipes.stdin));
     command.stdout(Stdio::from(pipes.stdout));
     command.stderr(Stdio::from(pipes.stderr));
+    if becomes(process).is_some() && is_plain_text(command.get_program().as_ref()) {
+        return Err(Errno::NOEXEC.into());
+    }
     // To drop std's idea of a child neither kills it nor waits for it.
     let pid = Pid::from_child(&command.spawn()?);
     if let Some(limit) = process.descriptors {
@@ -81,7 +88,8 @@ pub(super) fn spawn(process: &Process, input: &Input, pipes: Theirs) -> io::Resu
 }
 
 /// Without another identity std takes posix_spawn(3), which does not copy our page tables. With one
-/// it forks, and calls execvp(3), which has `/bin/sh` run a script that does not begin with `#!`.
+/// it forks, and calls execvp(3), which has `/bin/sh` run a script that does not begin with `#!`: those
+/// are refused before.
 fn command(process: &Process, input: &Input) -> Command {
     let mut arguments = process.run.iter().map(|argument| match argument {
         Argument::Text(text) => OsStr::new(text),
@@ -100,15 +108,32 @@ fn command(process: &Process, input: &Input) -> Command {
         .envs(input.variables.iter().map(|(name, value)| (name, value)))
         .current_dir(&process.working_directory)
         .process_group(0);
-    let is_ours =
-        |uid, gid| process::geteuid().as_raw() == uid && process::getegid().as_raw() == gid;
-    if let Some(identity) = process.identity
-        && !is_ours(identity.uid, identity.gid)
-    {
+    if let Some(identity) = becomes(process) {
         // With a uid, std drops our supplementary groups too.
         command.gid(identity.gid).uid(identity.uid);
     }
     command
+}
+
+/// Whom a run has to become, if that is somebody else.
+fn becomes(process: &Process) -> Option<Identity> {
+    let is_ours = |identity: &Identity| {
+        let (uid, gid) = (process::geteuid(), process::getegid());
+        (uid.as_raw(), gid.as_raw()) == (identity.uid, identity.gid)
+    };
+    process.identity.filter(|identity| !is_ours(identity))
+}
+
+/// Whether execve(2) takes a file for no program, as its beginning is neither a line with `#!` nor
+/// binary. One that we can't read is for execve to judge.
+fn is_plain_text(path: &Path) -> bool {
+    let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
+    let Some(file) = is_file.then(|| File::open(path).ok()).flatten() else {
+        return false;
+    };
+    let mut beginning = Vec::new();
+    let read = file.take(BEGINNING_BYTES).read_to_end(&mut beginning);
+    read.is_ok() && !beginning.starts_with(b"#!") && !beginning.contains(&0)
 }
 
 /// What pipe(2), posix_spawn(3) and exec(2) say, for people. They don't say what it is about, so we look.
@@ -156,4 +181,26 @@ pub(super) fn explained(process: &Process, error: &io::Error) -> io::Error {
         _ => format!("cannot start {program}"),
     };
     io::Error::new(error.kind(), format!("{text} ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(beginning: &[u8], expected: bool) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), beginning).expect("written");
+        assert_eq!(is_plain_text(file.path()), expected, "{beginning:?}");
+    }
+
+    #[test]
+    fn what_no_kernel_runs_is_no_shells_either() {
+        check(b"echo hi\n", true);
+        check(b"", true);
+        check(b"#!/bin/sh\n", false);
+        check(b"\x7fELF\0", false);
+        assert!(!is_plain_text(Path::new("/no/such/file")));
+        assert!(!is_plain_text(Path::new("/")));
+    }
 }
