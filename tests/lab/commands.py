@@ -25,6 +25,7 @@ tell() {{
     said=$("$@" 2>/dev/null) && echo "$said" || echo no
 }}
 echo "user $(id -un)"
+echo "capabilities $(awk '/^CapEff/ {{ print $2 }}' /proc/self/status)"
 echo "setuid $(tell {SETUID_PATH} -un)"
 echo "descriptors $(ulimit -n)"
 echo "loadavg $(tell cut -c2 /proc/loadavg)"
@@ -87,6 +88,7 @@ sleep 1000 & sleep 1000; :
 """
 STUBBORN_PROCESSES = 8
 ANYONES = "nobody"
+NONE = "0" * 16
 FAILED = "a command has failed"
 
 
@@ -144,8 +146,8 @@ class Commands:
     def shipped(self):
         """A plain script runs as replyd's own user, in its sandbox; a failure is told in the journal."""
         self.fresh()
-        yield from self.may(user="replyd", setuid="replyd", descriptors="1024", etc="no", state="no")
-        yield from self.may(loadavg="no", nice="0", netlink="1")
+        yield from self.may(user="replyd", setuid="replyd", capabilities=NONE, etc="no", state="no")
+        yield from self.may(descriptors="1024", loadavg="no", nice="0", netlink="1")
         yield from same("failing", say(BAD), b"failed\n")
         told = self.machine.must(
             *("journalctl", "--no-pager", "--output=cat", f"--unit={self.service.name}"),
@@ -157,8 +159,8 @@ class Commands:
     def opened(self):
         """With part 1 of commands.conf, what monitoring wants; with part 3, what it names."""
         self.fresh(drop_in(1))
-        yield from self.may(user="replyd", setuid="replyd", descriptors="1024", etc="no", state="no")
-        yield from self.may(loadavg=".", nice="5", netlink="0")
+        yield from self.may(user="replyd", setuid="replyd", capabilities=NONE, etc="no", state="no")
+        yield from self.may(descriptors="1024", loadavg=".", nice="5", netlink="0")
         one_by_one = drop_in(3).partition("# ── 3: ")[2]
         self.fresh(f"[Service]\n#{one_by_one}")
         yield from self.may(user="replyd", loadavg="no", etc="no", state="")
@@ -169,7 +171,7 @@ class Commands:
     def switched(self):
         """With part 2 of commands.conf, a command is who its service says, and ends as any other."""
         self.fresh(drop_in(2), user=ANYONES)
-        yield from self.may(user=ANYONES, setuid=ANYONES, groups="nogroup", etc="no")
+        yield from self.may(user=ANYONES, setuid=ANYONES, capabilities=NONE, groups="nogroup", etc="no")
         yield from self.may(loadavg=".", nice="5", netlink="0")
         if may_limit_others():
             yield from self.may(descriptors="1024")
