@@ -96,8 +96,9 @@ pub(super) fn closed_loop(target: &Target, clients: u16, duration: Duration) -> 
         let threads: Vec<_> = (0..clients)
             .map(|number| scope.spawn(client(number)))
             .collect();
-        ready.wait();
+        // Before they begin: a rate must not be told too high where this thread is late.
         let began = Instant::now();
+        ready.wait();
         let mut tally = Tally::new();
         for thread in threads {
             let own = thread.join().expect("no client panics")?;
