@@ -16,6 +16,7 @@ mod children;
 mod flights;
 mod launch;
 pub mod options;
+pub mod program;
 pub mod report;
 mod runner;
 mod served;

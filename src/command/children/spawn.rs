@@ -1,8 +1,7 @@
 //! Starting a child: its pipes, its surroundings, and why it could not be started.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -15,9 +14,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{self, Pid, Resource};
 
 use crate::command::children::{Argument, Identity, Input, Process};
-
-/// What the kernel reads of a program to see what it is, `BINPRM_BUF_SIZE`.
-const BEGINNING_BYTES: u64 = 256;
+use crate::command::program;
 
 /// Our ends of the pipes of a run. Non-blocking.
 #[derive(Debug)]
@@ -124,16 +121,11 @@ fn becomes(process: &Process) -> Option<Identity> {
     process.identity.filter(|identity| !is_ours(identity))
 }
 
-/// Whether execve(2) takes a file for no program, as its beginning is neither a line with `#!` nor
-/// binary. One that we can't read is for execve to judge.
+/// Whether execve(2) takes a file for no program. One that we can't read is for execve to judge.
 fn is_plain_text(path: &Path) -> bool {
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
-    let Some(file) = is_file.then(|| File::open(path).ok()).flatten() else {
-        return false;
-    };
-    let mut beginning = Vec::new();
-    let read = file.take(BEGINNING_BYTES).read_to_end(&mut beginning);
-    read.is_ok() && !beginning.starts_with(b"#!") && !beginning.contains(&0)
+    let beginning = is_file.then(|| program::beginning(path));
+    matches!(beginning, Some(Ok(Some(beginning))) if program::is_plain_text(&beginning))
 }
 
 /// What pipe(2), posix_spawn(3) and exec(2) say, for people. They don't say what it is about, so we look.

@@ -1,12 +1,13 @@
 //! What is looked at on disks: files to be read, programs to be run, folders to be worked in.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
+use crate::command::program;
 use crate::config::address::Address;
 use crate::config::document::Place;
 use crate::config::fault::Fault;
@@ -17,9 +18,6 @@ use crate::server::machine::listen;
 
 /// How long all looks at disks together may take: a network mount may hang for good.
 const LOOKS_MAX: Duration = Duration::from_secs(1);
-
-/// What the kernel reads of a program to see what it is, `BINPRM_BUF_SIZE`.
-const BEGINNING_BYTES: u64 = 256;
 
 /// What is looked at on a disk.
 #[derive(Clone)]
@@ -42,7 +40,7 @@ impl Look {
             Self::File(path) => file::try_out(path),
             Self::Folder(path) => may(path, Access::WRITE_OK | Access::EXEC_OK),
             Self::Maintenance(path) => may(path, Access::EXEC_OK),
-            Self::Program(path) => program(path),
+            Self::Program(path) => is_runnable(path),
             Self::WorkingDirectory(path) => {
                 if fs::metadata(path)?.is_dir() {
                     may(path, Access::EXEC_OK)
@@ -104,24 +102,21 @@ fn may(path: &Path, modes: Access) -> io::Result<()> {
 }
 
 /// Whether execve(2) takes this file for a program.
-fn program(path: &Path) -> io::Result<()> {
+fn is_runnable(path: &Path) -> io::Result<()> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("this is no file"));
     }
     may(path, Access::EXEC_OK)?;
-    // One that may be run and not be read is no script.
-    let Ok(file) = File::open(path) else {
+    let Some(beginning) = program::beginning(path)? else {
         return Ok(());
     };
-    let mut beginning = Vec::new();
-    file.take(BEGINNING_BYTES).read_to_end(&mut beginning)?;
-    let Some(line) = beginning.strip_prefix(b"#!") else {
-        // With a NUL it is no text: a program, or one of binfmt_misc's.
-        if beginning.contains(&0) {
-            return Ok(());
-        }
+    if program::is_plain_text(&beginning) {
         let why = "neither a program nor a script: its first line does not begin with #!";
         return Err(io::Error::other(why));
+    }
+    // Else it is a program, or one of binfmt_misc's.
+    let Some(line) = beginning.strip_prefix(b"#!") else {
+        return Ok(());
     };
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
@@ -246,7 +241,7 @@ mod tests {
         let path = folder.path().join("program");
         fs::write(&path, bytes).expect("written");
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("set");
-        program(&path).err().map(|error| error.to_string())
+        is_runnable(&path).err().map(|error| error.to_string())
     }
 
     #[test]
