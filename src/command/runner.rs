@@ -20,7 +20,6 @@ pub struct Runner {
     options: Arc<Options>,
     cache: Arc<Cache>,
     supervisor: Arc<Supervisor>,
-    metrics: OnceLock<CommandMetrics>,
     joined: OnceLock<Joined>,
 }
 
@@ -80,13 +79,12 @@ impl Runner {
             options: Arc::new(options),
             cache: Arc::default(),
             supervisor,
-            metrics: OnceLock::new(),
             joined: OnceLock::new(),
         }
     }
 
-    /// Has the supervisor serve it. Nothing is run by schedule while it `rests`. `deliver` takes what came of each run, and says whether there is
-    /// still someone who wants to know. Once.
+    /// Has the supervisor serve it, once. Nothing is run by schedule while it `rests`. `deliver` takes
+    /// what came of each run, and says whether there is still someone who wants to know.
     ///
     /// # Errors
     /// * the supervisor can't be started
@@ -99,12 +97,11 @@ impl Runner {
         let joining = Joining {
             options: Arc::clone(&self.options),
             cache: Arc::clone(&self.cache),
-            metrics: metrics.clone(),
+            metrics,
             rests: Box::new(rests),
             deliver: Box::new(deliver),
         };
-        let joined = self.supervisor.join(joining)?;
-        let first = self.metrics.set(metrics).is_ok() && self.joined.set(joined).is_ok();
+        let first = self.joined.set(self.supervisor.join(joining)?).is_ok();
         debug_assert!(first, "joined twice");
         Ok(())
     }
@@ -158,8 +155,8 @@ impl Runner {
                 entry.not_renewed();
             }
         }
-        if let Some(metrics) = self.metrics.get() {
-            metrics.cache[source as usize].inc();
+        if let Some(joined) = self.joined.get() {
+            joined.metrics.cache[source as usize].inc();
         }
         Looked::There(Arc::clone(&entry.report))
     }
@@ -203,14 +200,7 @@ impl Runner {
     }
 
     fn request(&self, asking: &Asking<'_>, key: Option<KeyOf<'_>>) -> Request {
-        let is_scheduled = matches!(self.options.sharing, Sharing::Scheduled { .. });
-        let if_used = |bytes: &[u8], is_used: bool| {
-            if is_used && !is_scheduled {
-                bytes.to_vec()
-            } else {
-                Vec::new()
-            }
-        };
+        let if_used = |bytes: &[u8], is_used: bool| if is_used { bytes } else { &[] }.to_vec();
         Request {
             stdin: if_used(asking.received, self.options.reads_request),
             argument: if_used(asking.request, self.uses_request()),

@@ -34,19 +34,18 @@ const RESERVED: usize = 1024;
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// Starts the supervisor's thread when it is needed, and ends it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Supervisor {
     thread: Mutex<Option<Running>>,
-
-    /// The thread's, once there is one: dropped at its end.
-    alive: Mutex<Option<Sender<Infallible>>>,
-    ended: Receiver<Infallible>,
 }
 
 #[derive(Debug)]
 struct Running {
     outbox: Outbox<Message>,
     next_service: ServiceId,
+
+    /// Disconnected at the thread's end.
+    ended: Receiver<Infallible>,
 }
 
 /// The number of a service; never used again.
@@ -67,6 +66,7 @@ pub(super) struct Joining {
 #[derive(Debug)]
 pub(super) struct Joined {
     id: ServiceId,
+    pub(super) metrics: CommandMetrics,
     outbox: Outbox<Message>,
 }
 
@@ -100,10 +100,12 @@ impl Supervisor {
         self.running(|_| ())
     }
 
-    /// Disconnected when the thread has ended.
+    /// Disconnected when the thread has ended; never, as long as there is none.
     #[must_use]
-    pub fn ended(&self) -> &Receiver<Infallible> {
-        &self.ended
+    pub fn ended(&self) -> Receiver<Infallible> {
+        let thread = self.lock();
+        let ended = thread.as_ref().map(|running| running.ended.clone());
+        ended.unwrap_or_else(crossbeam_channel::never)
     }
 
     /// # Errors
@@ -112,11 +114,13 @@ impl Supervisor {
         self.running(|running| {
             let id = running.next_service;
             running.next_service += 1;
+            let metrics = joining.metrics.clone();
             let stuck = |_| io::Error::other("the supervisor of commands takes nothing in");
             let join = Message::Join(id, Box::new(joining));
             running.outbox.try_send(join).map_err(stuck)?;
             Ok(Joined {
                 id,
+                metrics,
                 outbox: running.outbox.clone(),
             })
         })?
@@ -142,29 +146,13 @@ impl Supervisor {
         let mut thread = self.lock();
         let running = match thread.take() {
             Some(running) => running,
-            None => start(self.lock_alive().take())?,
+            None => start()?,
         };
         Ok(then(thread.insert(running)))
     }
 
-    fn lock_alive(&self) -> MutexGuard<'_, Option<Sender<Infallible>>> {
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Supervisor {
-    /// Without a thread.
-    fn default() -> Self {
-        let (alive, ended) = crossbeam_channel::bounded(0);
-        Self {
-            thread: Mutex::new(None),
-            alive: Mutex::new(Some(alive)),
-            ended,
-        }
     }
 }
 
@@ -218,13 +206,14 @@ impl Drop for Joined {
 }
 
 /// Starts the thread, and comes back when it has its descriptors.
-fn start(alive: Option<Sender<Infallible>>) -> io::Result<Running> {
+fn start() -> io::Result<Running> {
     let (outbox, inbox) = inbox(MESSAGES_MAX)?;
     let (ready_tx, ready_rx) = crossbeam_channel::bounded(1);
+    let (alive, ended) = crossbeam_channel::bounded(0);
     thread::Builder::new()
         .name("supervisor".to_owned())
         .spawn(move || {
-            let _tells_the_end = alive;
+            let _tells_the_end: Sender<Infallible> = alive;
             match Children::new(inbox.source()) {
                 Ok(children) => {
                     // Who starts us waits for it.
@@ -241,5 +230,6 @@ fn start(alive: Option<Sender<Infallible>>) -> io::Result<Running> {
     Ok(Running {
         outbox,
         next_service: 0,
+        ended,
     })
 }

@@ -143,10 +143,7 @@ impl<'a> Watch<'a> {
                 Event::Failed(_, failed) => failed.into(),
                 Event::Gone(_) => {
                     self.decide(id, now, |flights, actions| flights.gone(flight, actions));
-                    let is_over = |it: &Served| it.is_forgotten && it.flights.is_idle();
-                    if self.services.get(&id).is_some_and(is_over) {
-                        self.services.remove(&id);
-                    }
+                    self.remove_if_over(id);
                     continue;
                 }
             };
@@ -156,10 +153,9 @@ impl<'a> Watch<'a> {
 
     fn keep_schedules(&mut self, now: Instant) {
         let is_due = |it: &Served| it.flights.due().is_some_and(|due| due <= now);
-        let services = self.services.iter();
-        let due: Vec<_> = services.filter(|(_, it)| is_due(it)).collect();
-        let due = due.into_iter().map(|(id, it)| (*id, (it.rests)()));
-        for (id, rests) in due.collect::<Vec<_>>() {
+        let due = self.services.iter().filter(|(_, it)| is_due(it));
+        let due: Vec<_> = due.map(|(id, it)| (*id, (it.rests)())).collect();
+        for (id, rests) in due {
             self.decide(id, now, |flights, actions| {
                 flights.keep_schedule(now, rests, actions);
             });
@@ -172,8 +168,13 @@ impl<'a> Watch<'a> {
             service.is_forgotten = true;
             self.decide(id, now, Flights::abandon);
         }
-        let is_idle = |it: &Served| it.flights.is_idle();
-        if self.services.get(&id).is_some_and(is_idle) {
+        self.remove_if_over(id);
+    }
+
+    /// A service that nobody can ask goes with its last run.
+    fn remove_if_over(&mut self, id: ServiceId) {
+        let is_over = |it: &Served| it.is_forgotten && it.flights.is_idle();
+        if self.services.get(&id).is_some_and(is_over) {
             self.services.remove(&id);
         }
     }

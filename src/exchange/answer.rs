@@ -88,24 +88,21 @@ impl Exchange {
                 put_back(output, cx.buffers);
                 self.fail(Outcome::Failed, Some(&cx.options.replies.failed), cx);
             }
-            Begun::TimedOut => {
-                put_back(output, cx.buffers);
-                self.fail(Outcome::TimedOut, Some(&cx.options.replies.timed_out), cx);
-            }
+            Begun::Reported(report) => self.reported(&report, output, cx),
         }
     }
 
     /// What a command was run for has come of it.
-    pub(super) fn reported(&mut self, report: &Report, cx: &mut Context<'_>) {
+    pub(super) fn reported(&mut self, report: &Report, mut output: Output, cx: &mut Context<'_>) {
         let replies = &cx.options.replies;
+        if report.result == RunResult::Answered {
+            let reply = &replies.reply;
+            reply.write_report(report, cx.calendar, self.is_head, &mut output);
+            self.reply_bytes += output.total_bytes() as u64;
+            return self.write(output, None, cx);
+        }
+        put_back(output, cx.buffers);
         match report.result {
-            RunResult::Answered => {
-                let mut output = Output::new(cx.buffers.take());
-                let reply = &replies.reply;
-                reply.write_report(report, cx.calendar, self.is_head, &mut output);
-                self.reply_bytes += output.total_bytes() as u64;
-                self.write(output, None, cx);
-            }
             RunResult::TimedOut => self.fail(Outcome::TimedOut, Some(&replies.timed_out), cx),
             _ => self.fail(Outcome::Failed, Some(&replies.failed), cx),
         }

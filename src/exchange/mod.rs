@@ -335,7 +335,10 @@ impl Exchange {
                 reply.write_part(total_bytes, bytes, cx.calendar, &mut output);
                 self.write(output, more, cx);
             }
-            Made::Command(Delivery::Report(report)) => self.reported(&report, cx),
+            Made::Command(Delivery::Report(report)) => {
+                let output = Output::new(cx.buffers.take());
+                self.reported(&report, output, cx);
+            }
             Made::Command(Delivery::Busy) => self.shed(cx),
             Made::Failed => self.fail(Outcome::Failed, Some(&cx.options.replies.failed), cx),
         }

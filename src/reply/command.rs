@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::command::report::{Report, RunResult};
+use crate::command::report::Report;
 use crate::command::{Asking, End, Looked, Runner};
 use crate::reply::calendar::Calendar;
 use crate::reply::http::HttpHead;
@@ -32,7 +32,7 @@ impl CommandReply {
         self.runner.uses_request() || self.runner.uses_received()
     }
 
-    pub(super) fn begin(&self, asked: &Asked<'_>, output: &mut Output) -> Begun {
+    pub(super) fn begin(&self, asked: &Asked<'_>) -> Begun {
         let asking = Asking {
             received: asked.received,
             request: asked.request,
@@ -45,14 +45,7 @@ impl CommandReply {
         }
         match self.runner.look(&asking, asked.now) {
             Looked::Later(request) => Begun::Later(Box::new(Job::Command(request))),
-            Looked::There(report) => match report.result {
-                RunResult::Answered => {
-                    self.write(&report, asked.calendar, asked.is_head, output);
-                    Begun::Written
-                }
-                RunResult::TimedOut => Begun::TimedOut,
-                _ => Begun::Failed,
-            },
+            Looked::There(report) => Begun::Reported(report),
         }
     }
 

@@ -156,10 +156,10 @@ pub enum Begun {
     /// It comes later: the job has to be run.
     Later(Box<Job>),
 
+    /// What a command has said, or how it failed, is there already.
+    Reported(Arc<Report>),
     /// It can't be made.
     Failed,
-    /// It was not made in time.
-    TimedOut,
 }
 
 /// Work that may wait for something other than the peer. Run by somebody who may be kept waiting.
@@ -282,7 +282,7 @@ impl Reply {
                 let head_only = !sends_body(http.as_ref(), asked);
                 return Begun::Later(Box::new(Job::File(FileJob::new(source, head_only))));
             }
-            Self::Command(command) => return command.begin(asked, output),
+            Self::Command(command) => return command.begin(asked),
             Self::Built(built) => match built.build(asked) {
                 Building::Now(BuiltReply { http, body }) => {
                     write_whole(Some(&HttpHead::new(&http)), asked, body, output);

@@ -61,11 +61,13 @@ pub(super) fn runner(
         max_output_bytes: command.max_output_bytes,
         descriptors,
     };
+    // A run by schedule is nobody's.
+    let reads_request = command.stdin == Stdin::Request && command.refresh.is_zero();
     let options = Options {
         service: loaded.config.services[index].name.as_str().into(),
         process: Arc::new(process),
-        reads_request: command.stdin == Stdin::Request,
-        has_head: command.stdin == Stdin::Request && command.output == Output::Raw,
+        reads_request,
+        has_head: reads_request && command.output == Output::Raw,
         answers: command.exit_status.keys().copied().collect(),
         concurrency: command.concurrency,
         max_waiting: command.max_waiting,
