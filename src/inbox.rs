@@ -2,7 +2,7 @@
 //!
 //! Bounded. Who sleeps in a poller is woken through a descriptor, and only then.
 
-mod bell;
+pub(crate) mod bell;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -197,7 +197,7 @@ impl Connection {
                 Step::Receive => self.receive(now, desk),
                 Step::Send => self.send(now, desk),
                 Step::Make => Err(Next::Wait(Wait::Reply)),
-                Step::Finish(close) => Err(self.finish(close, desk)),
+                Step::Finish(close) => Err(self.finish(close)),
             };
             self.note_deadline(now);
             match moved {
@@ -312,7 +312,7 @@ impl Connection {
         }
     }
 
-    fn finish(&mut self, close: Close, desk: &mut Desk) -> Next {
+    fn finish(&mut self, close: Close) -> Next {
         let ended_at = Instant::now();
         self.since = self.age(ended_at);
         if self.outcome() == Outcome::Replied {
@@ -327,10 +327,9 @@ impl Connection {
         };
         match close {
             Close::Abort => transport.reset_on_close(),
+            // No look whether it is over: a peer can hardly have answered our end while we were sending it.
             Close::Linger if transport.end().is_ok() && !self.exchange.has_ended() => {
-                if !self.discard(&mut desk.scratch) {
-                    return Next::Linger;
-                }
+                return Next::Linger;
             }
             Close::Linger | Close::Plain => {}
         }

@@ -13,6 +13,7 @@ mod home;
 pub mod listener;
 pub mod maker;
 mod poller;
+mod queue;
 pub mod room;
 pub mod service;
 mod sockopt;

@@ -8,10 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
 use crate::engine::connection::{Connection, Desk, Next};
 use crate::engine::home::Home;
+use crate::engine::queue::{self, Queue, QueueEnd, Task};
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
 use crate::inbox::Outbox;
@@ -37,36 +38,16 @@ pub struct PoolOptions {
     pub max_wait: Duration,
 }
 
-/// What goes through the queue.
-#[derive(Debug)]
-pub(super) enum Task {
-    /// Advance this one.
-    Serve(Box<Connection>),
-    /// Tell that a worker has come to it.
-    Probe(Sender<()>),
-}
-
 /// A pool, as the acceptor has it. Dropping it ends the workers, once the queue is empty.
 #[derive(Debug)]
 pub(super) struct Pool {
-    pub(super) queue: Sender<Task>,
-
-    /// What is in the queue, when nobody is to be served anymore.
-    pub(super) unserved: Receiver<Task>,
+    pub(super) queue: Queue,
     pub(super) queue_capacity: usize,
     pub(super) ended: Ended,
 }
 
 /// Probes in a queue at the most: there is a new one only when the last is back.
 const PROBES_MAX: usize = 1;
-
-impl Pool {
-    /// Ends the workers. What comes here all the same has failed.
-    pub(super) fn close(&mut self) {
-        (self.queue, _) = crossbeam_channel::bounded(0);
-        self.unserved = crossbeam_channel::never();
-    }
-}
 
 /// Told when the last worker has ended: then this channel is disconnected.
 pub(super) type Ended = Receiver<std::convert::Infallible>;
@@ -82,14 +63,14 @@ pub(super) fn start(
     outbox: &Outbox<Home>,
     metrics: &Metrics,
 ) -> Result<Pool, rayon::ThreadPoolBuildError> {
-    let (queue_tx, queue_rx) = crossbeam_channel::bounded(max_connections + PROBES_MAX);
+    let (queue, queue_end) = queue::queue(max_connections + PROBES_MAX, options.threads);
     let (ended_tx, ended_rx) = crossbeam_channel::bounded(0);
     let name = options.name.clone();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .thread_name(move |index| thread_name(&name, index))
         .build()?;
-    let length = queue_rx.clone();
+    let length = queue_end.clone();
     let pool_metrics = metrics.pool(
         &options.name,
         options.threads,
@@ -97,7 +78,7 @@ pub(super) fn start(
         move || length.len(),
     );
     let worker = Worker {
-        queue: queue_rx.clone(),
+        queue: queue_end,
         outbox: outbox.clone(),
         max_wait: options.max_wait,
         metrics: pool_metrics,
@@ -107,8 +88,7 @@ pub(super) fn start(
         worker.run(broadcast.index());
     });
     Ok(Pool {
-        queue: queue_tx,
-        unserved: queue_rx,
+        queue,
         queue_capacity: options.queue_capacity,
         ended: ended_rx,
     })
@@ -124,14 +104,14 @@ fn thread_name(pool: &str, index: usize) -> String {
 
 #[derive(Debug)]
 struct Worker {
-    queue: Receiver<Task>,
+    queue: QueueEnd,
     outbox: Outbox<Home>,
     max_wait: Duration,
     metrics: Arc<PoolMetrics>,
 }
 
 impl Worker {
-    /// Ends when the acceptor has dropped the queue's sender and the queue is empty.
+    /// Ends when the acceptor has closed the queue and it is empty.
     fn run(&self, index: usize) {
         let metrics = self.metrics.worker(index);
         let mut desk = Desk {
@@ -139,7 +119,7 @@ impl Worker {
             buffers: Buffers::new(),
             calendar: Calendar::new(SystemTime::now()),
         };
-        for task in &self.queue {
+        while let Some(task) = self.queue.next(index) {
             let mut connection = match task {
                 Task::Serve(connection) => connection,
                 Task::Probe(back) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::acceptor::Acceptor;
-use crate::engine::acceptor::listening::{Stage, key};
+use crate::engine::acceptor::listening::Stage;
 use crate::engine::access_log::AccessRecord;
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::listener::Accepted;
@@ -69,41 +69,36 @@ impl TurnedAway {
 }
 
 impl Acceptor {
-    /// Accepts from each listener, beginning with another one each turn, and dismisses those turned
-    /// away who have had their time.
+    /// Accepts from each listener that is ready or closing, and dismisses those turned away who have
+    /// had their time.
     pub(super) fn accept(&mut self, now: Instant) -> io::Result<()> {
-        let count = self.listeners.len();
-        for offset in 0..count {
-            let number = (self.first_listener + offset) % count;
-            match self.listeners[number]
-                .as_ref()
-                .map(|listening| listening.stage)
-            {
-                Some(Stage::Open | Stage::Retired) => self.accept_in_turn(number, now)?,
-                Some(Stage::Closing) => self.accept_last(number, now)?,
-                Some(Stage::Resting) | None => {}
-            }
+        let mut ready = std::mem::take(&mut self.ready);
+        for number in ready.drain(..) {
+            self.accept_in_turn(number, now)?;
         }
-        self.first_listener = (self.first_listener + 1) % count.max(1);
+        self.ready = ready;
+        self.accept_from_closing(now)?;
+        self.unpause(now)?;
         self.dismiss(now);
         Ok(())
     }
 
-    /// A batch, if the listener is ready.
+    /// A batch, if the listener is one to accept from.
     fn accept_in_turn(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        self.unpause(number, now)?;
+        let are_others_at_work = self.room.working() > 0;
         let Some(listening) = self.listening(number) else {
             return Ok(());
         };
-        let batch = listening.batch;
-        if !std::mem::take(&mut listening.is_ready) {
-            listening.batch = 1;
+        if !matches!(listening.stage, Stage::Open | Stage::Retired) {
             return Ok(());
         }
+        let batch = listening.batch;
         let ended = self.accept_batch(number, batch, now)?;
         if let Some(listening) = self.listening(number) {
             listening.batch = match ended {
-                Batch::Full => (2 * batch).min(BATCH_MAX),
+                // Where nobody else was there, the next one would only be looked for in vain.
+                Batch::Full if are_others_at_work => (2 * batch).min(BATCH_MAX),
+                Batch::Full => batch,
                 Batch::Last | Batch::Paused => 1,
             };
         }
@@ -139,7 +134,7 @@ impl Acceptor {
                 Accepted::Gone(error) | Accepted::Exhausted(error) => {
                     let service = listening.service;
                     self.count_error(service, error);
-                    self.pause(number, now)?;
+                    self.pause(number, now + PAUSE)?;
                     return Ok(Batch::Paused);
                 }
                 Accepted::Broken(error) => {
@@ -192,7 +187,8 @@ impl Acceptor {
             (pool.queue.len(), pool.queue_capacity)
         };
         let admitted = self.room.admit(now, number, queued, capacity);
-        if admitted == Err(Reason::MaxConnections) && self.evicts && self.evict() {
+        let is_full = admitted == Err(Reason::MaxConnections);
+        if is_full && (self.close_ended(now) || self.evicts && self.evict()) {
             return self.room.admit(now, number, queued, capacity);
         }
         admitted
@@ -286,26 +282,5 @@ impl Acceptor {
                 connections.push_back((transport, until));
             }
         }
-    }
-
-    pub(super) fn pause(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        if let Some(Some(listening)) = self.listeners.get_mut(number) {
-            listening.paused_until = Some(now + PAUSE);
-            self.poller.pause(&listening.listener, key(number), true)?;
-        }
-        Ok(())
-    }
-
-    fn unpause(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        if let Some(Some(listening)) = self.listeners.get_mut(number)
-            && listening.paused_until.is_some_and(|until| until <= now)
-        {
-            listening.paused_until = None;
-            listening.errors_in_a_row = 0;
-            // It is not known to be ready, but it was.
-            listening.is_ready = true;
-            self.poller.pause(&listening.listener, key(number), false)?;
-        }
-        Ok(())
     }
 }

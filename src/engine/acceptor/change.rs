@@ -32,7 +32,7 @@ impl Acceptor {
                 maker.end();
             }
             if let Some(pool) = own_pool {
-                self.pools[pool].close();
+                self.pools[pool].queue.close();
             }
         }
         for (number, service) in change.services {
@@ -97,6 +97,7 @@ impl Acceptor {
         for listening in self.listeners.iter_mut().flatten() {
             if listening.stage == Stage::Retired {
                 listening.stage = Stage::Closing;
+                self.upkeep.has_closing = true;
             }
         }
     }
@@ -104,15 +105,7 @@ impl Acceptor {
     /// Tells whoever waits for it when no listener is closing anymore. After the counts of this turn
     /// are told: who has come by such a listener is to be among them.
     pub(super) fn note_closed(&mut self) {
-        if self.closing.is_none() {
-            return;
-        }
-        let mut stages = self
-            .listeners
-            .iter()
-            .flatten()
-            .map(|listening| listening.stage);
-        if !stages.any(|stage| stage == Stage::Closing) {
+        if !self.upkeep.has_closing {
             self.closing = None;
         }
     }

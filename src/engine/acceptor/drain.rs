@@ -14,8 +14,8 @@ use crate::engine::acceptor::arrive::Batch;
 use crate::engine::acceptor::listening::{Listening, Stage, key};
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
+use crate::engine::queue::Task;
 use crate::engine::room::Wait;
-use crate::engine::worker::Task;
 use crate::exchange::outcome::Outcome;
 
 /// Connections accepted in one turn from a listener that is about to close.
@@ -76,14 +76,23 @@ impl Acceptor {
         })
     }
 
-    /// Takes a batch of what is queued, and closes the listener if there is no more.
-    pub(super) fn accept_last(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        let is_paused = |listening: &mut Listening| listening.is_paused(now);
-        if !self.listening(number).is_some_and(is_paused)
-            && self.accept_batch(number, LAST_BATCH, now)? == Batch::Last
-        {
-            self.close_listener(number);
+    /// Takes a batch of what is queued for each listener that is closing, and closes it if there is
+    /// no more.
+    pub(super) fn accept_from_closing(&mut self, now: Instant) -> io::Result<()> {
+        if !self.upkeep.has_closing {
+            return Ok(());
         }
+        let is_closing = |listening: &mut Listening| listening.stage == Stage::Closing;
+        for number in 0..self.listeners.len() {
+            let wants_to =
+                |listening: &mut Listening| is_closing(listening) && !listening.is_paused(now);
+            if self.listening(number).is_some_and(wants_to)
+                && self.accept_batch(number, LAST_BATCH, now)? == Batch::Last
+            {
+                self.close_listener(number);
+            }
+        }
+        self.upkeep.has_closing = (self.listeners.iter_mut().flatten()).any(is_closing);
         Ok(())
     }
 
@@ -173,11 +182,11 @@ impl Acceptor {
             }
             if let Some(Some(listening)) = self.listeners.get_mut(number) {
                 listening.stage = if rests { Stage::Resting } else { Stage::Open };
-                listening.is_ready = !rests;
                 listening.paused_until = None;
                 self.poller.pause(&listening.listener, key(number), rests)?;
             }
         }
+        self.note_pauses();
         Ok(())
     }
 
@@ -201,7 +210,7 @@ impl Acceptor {
             }
         }
         for number in 0..self.pools.len() {
-            while let Ok(task) = self.pools[number].unserved.try_recv() {
+            while let Some(task) = self.pools[number].queue.take_unserved() {
                 if let Task::Serve(connection) = task {
                     abandoned += usize::from(self.cut(connection, false));
                 }

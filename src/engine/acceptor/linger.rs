@@ -1,9 +1,11 @@
 //! After the reply: waiting for the peer's end, so that our close destroys nothing.
 //!
-//! Most peers end their side at once, so a lingering connection is looked at again once a turn,
-//! with a plain receive; only one that is still open after a while costs a place in the poller
-//! and a deadline. It never goes back through the queue.
+//! Most peers end their side soon, and how soon is much alike for all of them at one time: a peer that has to
+//! wait for its processor keeps others waiting, too. So a lingering connection stands in line until a peer's end
+//! is likely, and is looked at then with a plain receive; only one that is still open after a while costs a
+//! place in the poller and a deadline. It never goes back through the queue.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::engine::acceptor::Acceptor;
@@ -11,55 +13,129 @@ use crate::engine::connection::Connection;
 use crate::engine::room::Wait;
 use crate::engine::token::Token;
 
-/// When a lingering connection is first looked at: before, hardly any peer has ended its side.
-/// Measured with 64 clients: 3.0 to 3.7 receives an exchange without this, 2.9 with it.
-const FIRST_LOOK: Duration = Duration::from_micros(500);
-
-/// How long a lingering connection is looked at each turn before the poller has it.
+/// How long a lingering connection is looked at now and then before the poller has it.
 const LOOKED_AT: Duration = Duration::from_millis(30);
 
 /// How many are looked at in one turn.
 const LOOKS_PER_TURN: usize = 64;
 
+/// How long a connection stands in line before it is looked at, at the least and at the most. Below, hardly any peer has
+/// ended its side; above, sockets would be held for nothing.
+const PATIENCE_MIN: Duration = Duration::from_micros(500);
+const PATIENCE_MAX: Duration = Duration::from_millis(10);
+
+/// A look in vain makes the patience longer by this part of it, and one that was not makes it shorter by that: so one look
+/// in nine is in vain, whatever the peers are like.
+const LONGER_PARTS: u32 = 8;
+const SHORTER_PARTS: u32 = 64;
+
+/// Those that linger and are not in the poller yet, in the order in which they are looked at.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Each with the time since when it stands here. May hold some that are gone.
+    standing: VecDeque<(Token, Instant)>,
+    patience: Duration,
+
+    /// In this turn they have all been looked at ahead of time.
+    is_hurried: bool,
+}
+
+impl Line {
+    pub(super) fn new() -> Self {
+        Self {
+            standing: VecDeque::new(),
+            patience: PATIENCE_MIN,
+            is_hurried: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.standing.is_empty()
+    }
+
+    /// Whether there are more than one turn looks at.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.standing.len() > LOOKS_PER_TURN
+    }
+
+    fn join(&mut self, token: Token, now: Instant) {
+        self.standing.push_back((token, now));
+    }
+
+    /// Takes the first one, if it has stood for `patience`.
+    fn next(&mut self, patience: Duration, now: Instant) -> Option<Token> {
+        let (token, since) = *self.standing.front()?;
+        if now.saturating_duration_since(since) < patience {
+            return None;
+        }
+        self.standing.pop_front();
+        Some(token)
+    }
+
+    fn looked(&mut self, is_in_vain: bool) {
+        let patience = if is_in_vain {
+            self.patience + self.patience / LONGER_PARTS
+        } else {
+            self.patience.saturating_sub(self.patience / SHORTER_PARTS)
+        };
+        self.patience = patience.clamp(PATIENCE_MIN, PATIENCE_MAX);
+    }
+}
+
 impl Acceptor {
-    /// The reply is out. It is looked at a little later: at this moment it hardly ever is over.
-    pub(super) fn linger_from_now(&mut self, connection: Box<Connection>) {
+    /// The reply is out. It is looked at later: at this moment it is not over.
+    pub(super) fn linger_from_now(&mut self, connection: Box<Connection>, now: Instant) {
         let token = connection.token;
         let was_working = self.room.wait(token, Wait::Linger, true, None);
         debug_assert!(was_working, "a connection has come home twice");
         self.keep(connection);
-        self.lingering.push_back(token);
+        self.line.join(token, now);
     }
 
-    /// Looks at those that linger, the longest first. One looked at in vain goes to the end of the
-    /// line, so the line is not quite in order of time; a millisecond doesn't matter here.
+    /// Looks at those that have stood in line long enough.
     pub(super) fn linger(&mut self, now: Instant) {
-        for _ in 0..self.lingering.len().min(LOOKS_PER_TURN) {
-            let Some(token) = self.lingering.front().copied() else {
+        self.line.is_hurried = false;
+        for _ in 0..LOOKS_PER_TURN {
+            let Some(token) = self.line.next(self.line.patience, now) else {
                 return;
             };
-            let Some(lingered) = self.lingers_in_line(token, now) else {
-                self.lingering.pop_front();
-                continue;
-            };
-            if lingered < FIRST_LOOK {
-                return;
-            }
-            self.lingering.pop_front();
-            if self.discard(token) {
-                continue;
-            }
-            if lingered >= LOOKED_AT {
-                self.watch_linger(token, now);
-            } else {
-                self.lingering.push_back(token);
+            if let Some(is_over) = self.look_at(token, now) {
+                self.line.looked(!is_over);
             }
         }
     }
 
-    /// Whether there are more in line than one turn looks at.
-    pub(super) fn lingers_in_crowds(&self) -> bool {
-        self.lingering.len() > LOOKS_PER_TURN
+    /// Somebody is there for whom there is no room: looks at those in line however long they have
+    /// stood, once a turn. Whether that has closed any.
+    pub(super) fn close_ended(&mut self, now: Instant) -> bool {
+        if std::mem::replace(&mut self.line.is_hurried, true) {
+            return false;
+        }
+        let open_before = self.room.open();
+        for _ in 0..self.line.standing.len().min(LOOKS_PER_TURN) {
+            if let Some(token) = self.line.next(Duration::ZERO, now) {
+                self.look_at(token, now);
+            }
+        }
+        self.room.open() < open_before
+    }
+
+    /// Looks at one that was taken out of the line; in vain, and it stands at its end again, or is the
+    /// poller's. Whether it is closed now; nothing of one that was before, or that the poller has.
+    fn look_at(&mut self, token: Token, now: Instant) -> Option<bool> {
+        if self.room.waits_for(token) != Some(Wait::Linger) || self.room.has_deadline(token) {
+            return None;
+        }
+        let is_over = self.discard(token);
+        if let Some(connection) = self.waiting(token) {
+            let lingered = now.saturating_duration_since(connection.lingers_since());
+            if lingered >= LOOKED_AT {
+                self.watch_linger(token, now);
+            } else {
+                self.line.join(token, now);
+            }
+        }
+        Some(is_over)
     }
 
     /// The poller says that something came from a peer that is lingered for. If it is still in
@@ -68,15 +144,6 @@ impl Acceptor {
         if !self.discard(token) {
             self.watch_linger(token, now);
         }
-    }
-
-    /// How long it has lingered; `None` for one that is closed, or that the poller has.
-    fn lingers_in_line(&mut self, token: Token, now: Instant) -> Option<Duration> {
-        if self.room.waits_for(token) != Some(Wait::Linger) || self.room.has_deadline(token) {
-            return None;
-        }
-        let connection = self.waiting(token)?;
-        Some(now.saturating_duration_since(connection.lingers_since()))
     }
 
     /// Throws away what is there. Whether the connection is closed now.
@@ -103,5 +170,62 @@ impl Acceptor {
         } else {
             self.close(token);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The patience after looks at peers that end their side after `linger`, and how many of the last looks were in vain.
+    fn settled(linger: Duration) -> (Duration, usize) {
+        const LOOKS: usize = 1000;
+        let mut line = Line::new();
+        let mut look = || {
+            let is_in_vain = line.patience < linger;
+            line.looked(is_in_vain);
+            is_in_vain
+        };
+        (0..LOOKS).for_each(|_| _ = look());
+        let in_vain = (0..LOOKS).filter(|_| look()).count();
+        (line.patience, in_vain)
+    }
+
+    #[test]
+    fn one_look_in_nine_is_in_vain_whatever_the_peers_are_like() {
+        for milliseconds in [1, 3, 9] {
+            let linger = Duration::from_millis(milliseconds);
+            let (patience, in_vain) = settled(linger);
+            assert!(
+                (90..=130).contains(&in_vain),
+                "{in_vain} of 1,000 at {milliseconds} ms"
+            );
+            assert!(
+                patience > linger * 3 / 4 && patience < linger * 5 / 4,
+                "{patience:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn patience_has_bounds() {
+        assert_eq!(settled(Duration::ZERO), (PATIENCE_MIN, 0));
+        assert_eq!(settled(Duration::MAX), (PATIENCE_MAX, 1000));
+    }
+
+    #[test]
+    fn nobody_is_looked_at_before_the_time_and_then_in_order() {
+        let now = Instant::now();
+        let mut line = Line::new();
+        let tokens = [Token::new(0, 0), Token::new(1, 0)];
+        line.join(tokens[0], now);
+        line.join(tokens[1], now + PATIENCE_MIN);
+        assert_eq!(line.next(PATIENCE_MIN, now), None);
+        assert_eq!(line.next(PATIENCE_MIN, now + PATIENCE_MIN), Some(tokens[0]));
+        assert_eq!(line.next(PATIENCE_MIN, now + PATIENCE_MIN), None);
+        assert_eq!(
+            line.next(Duration::ZERO, now + PATIENCE_MIN),
+            Some(tokens[1])
+        );
     }
 }

@@ -34,15 +34,44 @@ pub(super) struct Listening {
     pub(super) service: usize,
     pub(super) stage: Stage,
     metrics: Option<ListenerMetrics>,
-    pub(super) is_ready: bool,
 
     /// How many to accept this time: it grows while there are more, since an accept(2) that finds
     /// nothing costs more than one that succeeds.
     pub(super) batch: usize,
     pub(super) errors_in_a_row: usize,
     pub(super) paused_until: Option<Instant>,
+}
+
+/// What listeners want beside being accepted from, and when: so a turn looks only at those that the
+/// poller tells of, and not at each of a hundred.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    /// When the first pause ends.
+    pause_ends: Option<Instant>,
     measured_at: Instant,
+
+    /// Somebody was in a kernel's queue when they were measured.
     has_queue: bool,
+
+    /// Some are closing.
+    pub(super) has_closing: bool,
+}
+
+impl Upkeep {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            pause_ends: None,
+            measured_at: now,
+            has_queue: false,
+            has_closing: false,
+        }
+    }
+
+    /// When something is wanted, at the latest.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let measure = self.has_queue.then(|| self.measured_at + MEASURE_INTERVAL);
+        [self.pause_ends, measure].into_iter().flatten().min()
+    }
 }
 
 impl Listening {
@@ -59,12 +88,9 @@ impl Listening {
             service,
             stage: Stage::Open,
             metrics: None,
-            is_ready: false,
             batch: 1,
             errors_in_a_row: 0,
             paused_until: None,
-            measured_at: Instant::now(),
-            has_queue: false,
         })
     }
 
@@ -81,49 +107,71 @@ impl Listening {
         });
     }
 
-    /// When it wants something, at the latest.
-    fn due(&self) -> Option<Instant> {
-        let measure = self.has_queue.then(|| self.measured_at + MEASURE_INTERVAL);
-        [self.paused_until, measure].into_iter().flatten().min()
-    }
-
-    fn measure(&mut self, now: Instant) {
+    /// Looks at the kernel's queue. Whether somebody is in it.
+    fn measure(&self) -> bool {
         let Some(metrics) = &self.metrics else {
-            return;
+            return false;
         };
-        if now.saturating_duration_since(self.measured_at) < MEASURE_INTERVAL {
-            return;
-        }
-        self.measured_at = now;
-        if let Some(queue) = self.listener.queue() {
-            self.has_queue = queue.length > 0;
-            metrics.queue_length.set(number(queue.length as usize));
-            metrics.queue_limit.set(number(queue.limit as usize));
-        }
+        let Some(queue) = self.listener.queue() else {
+            return false;
+        };
+        metrics.queue_length.set(number(queue.length as usize));
+        metrics.queue_limit.set(number(queue.limit as usize));
+        queue.length > 0
     }
 }
 
 impl Acceptor {
     pub(super) fn listener_is_ready(&mut self, number: u32) {
-        if let Some(Some(listening)) = self.listeners.get_mut(number as usize) {
-            listening.is_ready = true;
-        }
-    }
-
-    /// When a listener wants something, at the latest.
-    pub(super) fn listeners_due(&self) -> Option<Instant> {
-        self.listeners
-            .iter()
-            .flatten()
-            .filter_map(Listening::due)
-            .min()
+        self.ready.push(number as usize);
     }
 
     /// Looks at the kernel's queues, now and then, and as long as there is something in them.
     pub(super) fn measure_listeners(&mut self, now: Instant) {
-        for listening in self.listeners.iter_mut().flatten() {
-            listening.measure(now);
+        let upkeep = &mut self.upkeep;
+        if now.saturating_duration_since(upkeep.measured_at) < MEASURE_INTERVAL {
+            return;
         }
+        upkeep.measured_at = now;
+        upkeep.has_queue = false;
+        for listening in self.listeners.iter().flatten() {
+            upkeep.has_queue |= listening.measure();
+        }
+    }
+
+    /// A listener is not accepted from for a while.
+    pub(super) fn pause(&mut self, number: usize, until: Instant) -> io::Result<()> {
+        if let Some(Some(listening)) = self.listeners.get_mut(number) {
+            listening.paused_until = Some(until);
+            self.poller.pause(&listening.listener, key(number), true)?;
+        }
+        self.note_pauses();
+        Ok(())
+    }
+
+    /// Ends the pauses that are over. The poller tells who has something to accept.
+    pub(super) fn unpause(&mut self, now: Instant) -> io::Result<()> {
+        if self.upkeep.pause_ends.is_none_or(|ends| ends > now) {
+            return Ok(());
+        }
+        for (number, listening) in self.listeners.iter_mut().enumerate() {
+            if let Some(listening) = listening
+                && listening.paused_until.is_some_and(|until| until <= now)
+            {
+                listening.paused_until = None;
+                listening.errors_in_a_row = 0;
+                (self.poller).pause(&listening.listener, key(number), false)?;
+            }
+        }
+        self.note_pauses();
+        Ok(())
+    }
+
+    pub(super) fn note_pauses(&mut self) {
+        let listeners = self.listeners.iter().flatten();
+        self.upkeep.pause_ends = listeners
+            .filter_map(|listening| listening.paused_until)
+            .min();
     }
 
     /// Closes a listener; its number is for another.

@@ -10,7 +10,6 @@ mod drain;
 mod linger;
 mod listening;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -20,16 +19,18 @@ use crossbeam_channel::Sender;
 
 use crate::engine::acceptor::arrive::TurnedAway;
 use crate::engine::acceptor::drain::Drain;
-use crate::engine::acceptor::listening::Listening;
+use crate::engine::acceptor::linger::Line;
+use crate::engine::acceptor::listening::{Listening, Upkeep};
 use crate::engine::access_log::AccessLog;
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::home::{Home, Order};
 use crate::engine::poller::Poller;
+use crate::engine::queue::Task;
 use crate::engine::room::{Room, Wait};
 use crate::engine::service::Service;
 use crate::engine::token::{Key, Token};
 use crate::engine::transport::Transport;
-use crate::engine::worker::{Ended, Pool, Task};
+use crate::engine::worker::{Ended, Pool};
 use crate::engine::{Limits, Prepared, Report};
 use crate::exchange::outcome::Outcome;
 use crate::inbox::Inbox;
@@ -66,8 +67,9 @@ pub(super) struct Acceptor {
     /// By number. That of one that is closed is for another.
     listeners: Vec<Option<Listening>>,
 
-    /// The listener that accepts first, so that none of them always does.
-    first_listener: usize,
+    /// Those that the poller has told of in this turn.
+    ready: Vec<usize>,
+    upkeep: Upkeep,
     pools: Vec<Pool>,
 
     /// Dropped when the listeners that a change has retired are closed.
@@ -82,7 +84,7 @@ pub(super) struct Acceptor {
     spare: Vec<Box<Connection>>,
 
     /// Those that linger and are not in the poller yet.
-    lingering: VecDeque<Token>,
+    line: Line,
     turned_away: TurnedAway,
     evicts: bool,
     calendar: Calendar,
@@ -107,12 +109,13 @@ impl Acceptor {
             inbox,
             services: Vec::new(),
             listeners: Vec::new(),
-            first_listener: 0,
+            ready: Vec::new(),
+            upkeep: Upkeep::new(Instant::now()),
             pools: Vec::new(),
             closing: None,
             connections: Vec::with_capacity(limits.max_connections),
             spare: Vec::with_capacity(SPARE_MAX),
-            lingering: VecDeque::new(),
+            line: Line::new(),
             turned_away: TurnedAway::new(limits.max_turned_away),
             evicts: limits.evicts,
             calendar: Calendar::new(SystemTime::now()),
@@ -146,9 +149,9 @@ impl Acceptor {
             let now = Instant::now();
             self.calendar.turn(SystemTime::now());
             self.take_events(now);
-            self.linger(now);
             self.take_messages(now);
             self.accept(now)?;
+            self.linger(now);
             self.expire(now);
             self.publish(now);
             self.note_closed();
@@ -162,12 +165,12 @@ impl Acceptor {
     fn sleep_max(&self, now: Instant) -> Option<Duration> {
         let until = |at: Instant| at.saturating_duration_since(now);
         let is_watching =
-            self.lingering.is_empty() && self.turned_away.is_empty() && self.room.working() == 0;
+            self.line.is_empty() && self.turned_away.is_empty() && self.room.working() == 0;
         [
             (!is_watching).then_some(SLEEP_MAX),
-            self.lingers_in_crowds().then_some(SLEEP_MAX_IN_CROWDS),
+            self.line.is_crowded().then_some(SLEEP_MAX_IN_CROWDS),
             self.room.next_deadline().map(until),
-            self.listeners_due().map(until),
+            self.upkeep.due().map(until),
             self.drain_due(now).map(until),
         ]
         .into_iter()
@@ -199,7 +202,7 @@ impl Acceptor {
             match message {
                 Home::Waits(connection, wait) => self.wait(connection, wait, now),
                 Home::Again(connection) => self.enqueue(connection, Wake::Ready, now),
-                Home::Lingers(connection) => self.linger_from_now(connection),
+                Home::Lingers(connection) => self.linger_from_now(connection, now),
                 Home::Closed(connection) => self.count_closed(connection),
                 Home::Answer(service, token, made) => self.answer(service, token, made, now),
                 Home::Order(order) => self.obey(order, now),
@@ -306,8 +309,8 @@ impl Acceptor {
     fn enqueue(&mut self, mut connection: Box<Connection>, wake: Wake, now: Instant) {
         connection.queued(wake, now);
         let pool = &self.pools[connection.service.pool];
-        if let Err(error) = pool.queue.try_send(Task::Serve(connection))
-            && let Task::Serve(mut connection) = error.into_inner()
+        if let Err(task) = pool.queue.try_send(Task::Serve(connection))
+            && let Task::Serve(mut connection) = task
         {
             // The queue holds all connections there can be, so its workers are gone.
             connection.abort(Outcome::Failed);

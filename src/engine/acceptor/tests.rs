@@ -60,7 +60,7 @@ fn a_lingering_connection_that_is_gone_stands_in_nobodys_way() {
     let now = Instant::now();
     let (gone, client) = arrive(&mut acceptor, now);
     let token = gone.token;
-    acceptor.linger_from_now(gone);
+    acceptor.linger_from_now(gone, now);
     drop(client);
     acceptor.linger_on(token, now);
     assert_eq!(acceptor.room.open(), 0, "the event has closed it");
@@ -71,7 +71,7 @@ fn a_lingering_connection_that_is_gone_stands_in_nobodys_way() {
     std::io::Write::write_all(&mut client, b"request\n").expect("sent");
     acceptor.wait(next, Wait::Request, now);
     acceptor.linger(now + SECOND);
-    assert!(acceptor.lingering.is_empty(), "it still stands in line");
+    assert!(acceptor.line.is_empty(), "it still stands in line");
     assert_eq!(acceptor.room.waits_for(next_token), Some(Wait::Request));
     let connection = acceptor.take(next_token).expect("it waits");
     let transport = connection.transport().expect("it is open");
@@ -80,6 +80,23 @@ fn a_lingering_connection_that_is_gone_stands_in_nobodys_way() {
         .receive(&mut request)
         .expect("the request is still there");
     assert_eq!(&request[..count], b"request\n");
+}
+
+/// Its peer has ended its side; only that nobody has looked yet.
+#[test]
+fn who_has_ended_makes_room_for_who_comes_and_is_looked_for_once_a_turn() {
+    let metrics = metrics();
+    let mut acceptor = acceptor(&metrics);
+    let now = Instant::now();
+    let (lingering, client) = arrive(&mut acceptor, now);
+    acceptor.linger_from_now(lingering, now);
+    assert!(!acceptor.close_ended(now), "the peer is still there");
+    drop(client);
+    assert!(!acceptor.close_ended(now), "not twice in a turn");
+    acceptor.linger(now);
+    assert_eq!(acceptor.room.open(), 1, "in its turn it has time");
+    assert!(acceptor.close_ended(now));
+    assert_eq!(acceptor.room.open(), 0);
 }
 
 /// Lets the acceptor listen, on a listener that the descriptor given back holds too.
@@ -187,7 +204,7 @@ fn a_listener_that_rests_wants_nothing() {
     let mut acceptor = acceptor(&metrics);
     let (_held, _addr) = listen(&mut acceptor);
     let now = Instant::now();
-    acceptor.pause(0, now).expect("paused");
+    acceptor.pause(0, now + SECOND).expect("paused");
     acceptor.rest(true).expect("it rests");
-    assert_eq!(acceptor.listeners_due(), None);
+    assert_eq!(acceptor.upkeep.due(), None);
 }
