@@ -3,7 +3,7 @@
 use crate::command::report::{Report, RunResult};
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
-use crate::exchange::{CONTINUE, Close, Context, Exchange, State};
+use crate::exchange::{CONTINUE, Close, Context, Exchange, State, goes_on};
 use crate::reply::http::HttpOptions;
 use crate::reply::output::Output;
 use crate::reply::page::Page;
@@ -150,7 +150,7 @@ impl Exchange {
     fn is_cut(&self) -> bool {
         let is_between = match &self.state {
             State::Reading { interim_left, .. } => (1..INTERIM_BYTES).contains(interim_left),
-            State::Writing { more, .. } => more.is_some(),
+            State::Writing { job, .. } => goes_on(job.as_deref()),
             State::Making { .. } | State::Finished { .. } => false,
         };
         self.has_sent || is_between
@@ -167,32 +167,33 @@ impl Exchange {
         self.write(output, None, cx);
     }
 
-    pub(super) fn write(&mut self, output: Output, more: Option<Box<Job>>, cx: &mut Context<'_>) {
+    pub(super) fn write(&mut self, output: Output, job: Option<Box<Job>>, cx: &mut Context<'_>) {
         if output.is_sent() {
             // An empty reply, or an empty file.
-            self.all_sent(output, more, cx);
+            self.all_sent(output, job, cx);
         } else {
-            self.replace(State::Writing { output, more }, cx.buffers);
+            self.replace(State::Writing { output, job }, cx.buffers);
         }
     }
 
     pub(super) fn all_sent(
         &mut self,
         output: Output,
-        more: Option<Box<Job>>,
+        mut job: Option<Box<Job>>,
         cx: &mut Context<'_>,
     ) {
         let (own, body) = output.into_buffers();
         cx.buffers.put(own);
-        match more {
-            Some(mut job) => {
-                if let Some(body) = body {
-                    job.reuse(body);
-                }
-                self.replace(State::Making { job: Some(job) }, cx.buffers);
-            }
-            None => self.finish(self.outcome, Close::Linger, cx),
+        if let (Some(job), Some(body)) = (&mut job, body) {
+            job.reuse(body);
         }
+        if goes_on(job.as_deref()) {
+            return self.replace(State::Making { job }, cx.buffers);
+        }
+        if let Some(job) = job {
+            cx.options.replies.reply.keep(job);
+        }
+        self.finish(self.outcome, Close::Linger, cx);
     }
 
     pub(super) fn finish(&mut self, outcome: Outcome, close: Close, cx: &mut Context<'_>) {
@@ -209,9 +210,9 @@ impl Exchange {
                 buffers.put(kept);
                 None
             }
-            State::Writing { output, more } => {
+            State::Writing { output, job } => {
                 put_back(output, buffers);
-                more
+                job.filter(|job| !job.is_over())
             }
             State::Making { job } => job,
             State::Finished { unfinished, .. } => unfinished,

@@ -147,8 +147,8 @@ enum State {
     },
     Writing {
         output: Output,
-        /// Makes the next part.
-        more: Option<Box<Job>>,
+        /// Makes the next part, or is over and waits for its buffer.
+        job: Option<Box<Job>>,
     },
     Finished {
         close: Close,
@@ -236,7 +236,7 @@ impl Exchange {
     /// Whether nothing comes after what is left, so that the end of our side may go with it.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        matches!(self.state, State::Writing { more: None, .. })
+        matches!(&self.state, State::Writing { job, .. } if !goes_on(job.as_deref()))
     }
 
     /// The job to be run while the exchange is at [`Step::Make`]; once.
@@ -305,13 +305,13 @@ impl Exchange {
                 let count = u8::try_from(count).unwrap_or(u8::MAX);
                 *interim_left = interim_left.saturating_sub(count);
             }
-            State::Writing { output, more } => {
+            State::Writing { output, job } => {
                 self.has_sent |= count > 0;
                 output.sent(count);
                 if output.is_sent() {
                     let output = std::mem::take(output);
-                    let more = more.take();
-                    self.all_sent(output, more, cx);
+                    let job = job.take();
+                    self.all_sent(output, job, cx);
                 }
             }
             State::Making { .. } | State::Finished { .. } => {}
@@ -379,6 +379,11 @@ impl Exchange {
         };
         self.replace(finished, &mut Buffers::default());
     }
+}
+
+/// Whether a job makes another part.
+fn goes_on(job: Option<&Job>) -> bool {
+    job.is_some_and(|job| !job.is_over())
 }
 
 impl Default for Exchange {

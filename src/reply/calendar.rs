@@ -1,6 +1,9 @@
 //! The time of day, and HTTP's form of it, rendered once a second.
 
+use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use httpdate::HttpDate;
 
 /// Bytes of an HTTP date. Source: IMF-fixdate, RFC 9110 section 5.6.7.
 pub const HTTP_DATE_BYTES: usize = 29;
@@ -51,8 +54,8 @@ impl Calendar {
     fn render(&mut self) {
         // A clock outside of 1970 to 9999 has no HTTP date.
         let shown = UNIX_EPOCH + std::time::Duration::from_secs(self.second.min(LAST_SECOND));
-        let date = httpdate::fmt_http_date(shown);
-        self.http_date.copy_from_slice(date.as_bytes());
+        write!(&mut self.http_date[..], "{}", HttpDate::from(shown))
+            .expect("invariant: every date has this length");
     }
 }
 

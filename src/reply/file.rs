@@ -1,7 +1,8 @@
 //! A file as the reply: any size in bounded memory, and a change on disk is served.
 //!
 //! Reading may hang for as long as a network mount does, so it is a job. Each part is read when
-//! the one before it was sent.
+//! the one before it was sent. A job that is over is used again, with its buffer: a file that is
+//! asked for all the time takes no new memory.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,19 +10,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crossbeam_channel::{Receiver, Sender};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::complaint::Complaint;
-use crate::reply::{Job, Made};
+use crate::reply::{Begun, Job};
 
 /// Bytes read at once: what one open exchange may hold.
 const PART_BYTES: u64 = 64 * 1024;
+
+/// Jobs of one file kept for the next ones, so up to 1 MiB of buffers: what is read at a time, and what is
+/// sent meanwhile.
+const SPARE_MAX: usize = 16;
 
 /// The file that a service replies with.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
     complaint: Complaint,
+
+    /// Jobs that are over: whoever begins one takes it here, whoever ends one leaves it here.
+    spare: (Sender<Box<Job>>, Receiver<Box<Job>>),
 }
 
 impl Source {
@@ -31,7 +40,27 @@ impl Source {
         Self {
             path: path.to_owned(),
             complaint: Complaint::new(Instant::now()),
+            spare: crossbeam_channel::bounded(SPARE_MAX),
         }
+    }
+
+    /// Begins the reply with a job that reads the file; for `head_only` just how large it is.
+    pub(super) fn begin(self: &Arc<Self>, head_only: bool) -> Begun {
+        let (_, spare) = &self.spare;
+        let mut job = spare
+            .try_recv()
+            .unwrap_or_else(|_| Box::new(Job::File(FileJob::default())));
+        if let Job::File(file) = &mut *job {
+            file.source = Some(Arc::clone(self));
+            file.head_only = head_only;
+        }
+        Begun::Later(job)
+    }
+
+    /// Takes a job of this file back that is over.
+    pub(super) fn keep(&self, job: Box<Job>) {
+        // Full: there are enough.
+        let _kept = self.spare.0.try_send(job);
     }
 }
 
@@ -45,12 +74,21 @@ pub fn try_out(path: &Path) -> io::Result<()> {
 }
 
 /// Reads the next part of a file; opens it first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FileJob {
-    source: Arc<Source>,
+    /// `None`: it is over, and holds nothing but its buffer.
+    source: Option<Arc<Source>>,
     head_only: bool,
     reading: Option<Reading>,
     buffer: Vec<u8>,
+}
+
+/// A part of a file.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Of the whole, told with the first part.
+    pub(super) total_bytes: Option<u64>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// A file being read. The size is what was promised at its start: of a file that grows, the new
@@ -62,45 +100,48 @@ struct Reading {
 }
 
 impl FileJob {
-    pub(super) fn new(source: &Arc<Source>, head_only: bool) -> Self {
-        Self {
-            source: Arc::clone(source),
-            head_only,
-            reading: None,
-            buffer: Vec::new(),
-        }
+    /// Whether the last part was read.
+    pub(super) fn is_over(&self) -> bool {
+        self.source.is_none()
     }
 
     pub(super) fn reuse(&mut self, buffer: Vec<u8>) {
         self.buffer = buffer;
     }
 
-    pub(super) fn run(mut self) -> Made {
-        self.read().unwrap_or_else(|error| {
-            let Source { path, complaint } = &*self.source;
-            complaint.raise(Instant::now(), |unsaid| {
-                tracing::warn!(file = %path.display(), %error, unsaid, "cannot read the file of a reply");
-            });
-            Made::Failed
-        })
+    /// Reads the next part; says why if that fails.
+    pub(super) fn run(&mut self) -> Option<Part> {
+        let source = self.source.take()?;
+        match self.read(&source.path) {
+            Ok(part) => {
+                self.source = self.reading.is_some().then_some(source);
+                Some(part)
+            }
+            Err(error) => {
+                let Source {
+                    path, complaint, ..
+                } = &*source;
+                complaint.raise(Instant::now(), |unsaid| {
+                    tracing::warn!(file = %path.display(), %error, unsaid, "cannot read the file of a reply");
+                });
+                None
+            }
+        }
     }
 
-    fn read(&mut self) -> io::Result<Made> {
+    /// Leaves the file closed after its last part.
+    fn read(&mut self, path: &Path) -> io::Result<Part> {
         let (mut reading, mut total_bytes) = if let Some(reading) = self.reading.take() {
             (reading, None)
         } else {
-            let reading = open(&self.source.path)?;
+            let reading = open(path)?;
             let size = reading.left;
             (reading, Some(size))
         };
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
         if self.head_only {
-            return Ok(Made::Part {
-                total_bytes,
-                bytes,
-                more: None,
-            });
+            return Ok(Part { total_bytes, bytes });
         }
         // Nothing may be what stat says of a file in /proc, and a page what it says of one in /sys.
         let part = match reading.left {
@@ -122,21 +163,8 @@ impl FileJob {
             ));
         }
         reading.left -= count;
-        let more = (reading.left > 0).then(|| {
-            let source = Arc::clone(&self.source);
-            let job = Self {
-                source,
-                head_only: false,
-                reading: Some(reading),
-                buffer: Vec::new(),
-            };
-            Box::new(Job::File(job))
-        });
-        Ok(Made::Part {
-            total_bytes,
-            bytes,
-            more,
-        })
+        self.reading = (reading.left > 0).then_some(reading);
+        Ok(Part { total_bytes, bytes })
     }
 }
 
@@ -158,21 +186,31 @@ fn open(path: &Path) -> io::Result<Reading> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::Made;
 
-    fn job(path: &Path) -> FileJob {
-        FileJob::new(&Arc::new(Source::new(path)), false)
+    #[expect(clippy::unnecessary_box_returns, reason = "jobs travel in their boxes")]
+    fn job(source: &Arc<Source>) -> Box<Job> {
+        let Begun::Later(job) = source.begin(false) else {
+            panic!("a file is read later")
+        };
+        job
     }
 
     #[track_caller]
     fn read_all(path: &Path) -> Option<(u64, Vec<u8>)> {
-        let mut job = Box::new(Job::File(job(path)));
+        read_all_by(job(&Arc::new(Source::new(path)))).map(|(size, content, _)| (size, content))
+    }
+
+    /// The size, the content, and the job, which is over.
+    #[track_caller]
+    fn read_all_by(mut job: Box<Job>) -> Option<(u64, Vec<u8>, Box<Job>)> {
         let mut all = Vec::new();
         let mut size = None;
         loop {
             let Made::Part {
                 total_bytes,
                 bytes,
-                more,
+                more: Some(next),
             } = job.run()
             else {
                 return None;
@@ -180,12 +218,30 @@ mod tests {
             assert!(bytes.len() as u64 <= PART_BYTES, "a part is bounded");
             size = size.or(total_bytes);
             all.extend_from_slice(&bytes);
-            match more {
-                Some(next) => job = next,
-                None => return Some((size?, all)),
-            }
+            job = next;
             job.reuse(bytes);
+            if job.is_over() {
+                return Some((size?, all, job));
+            }
         }
+    }
+
+    #[test]
+    fn a_job_that_is_over_is_used_again_and_holds_neither_file_nor_source() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"first").expect("written");
+        let source = Arc::new(Source::new(&path));
+        let (_, _, over) = read_all_by(job(&source)).expect("read");
+        assert_eq!(Arc::strong_count(&source), 1, "the job holds it");
+        let address = &raw const *over;
+        source.keep(over);
+
+        std::fs::write(&path, b"the second").expect("written");
+        let again = job(&source);
+        assert_eq!(&raw const *again, address, "it is another one");
+        let (size, content, _) = read_all_by(again).expect("read");
+        assert_eq!((size, &content[..]), (10, &b"the second"[..]));
     }
 
     #[test]
@@ -232,7 +288,7 @@ mod tests {
         std::fs::write(&path, vec![b'x'; 100_000]).expect("written");
         let Made::Part {
             more: Some(more), ..
-        } = job(&path).run()
+        } = job(&Arc::new(Source::new(&path))).run()
         else {
             panic!("a first part")
         };

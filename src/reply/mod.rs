@@ -26,7 +26,7 @@ use crate::peer::Peer;
 use crate::reply::calendar::Calendar;
 use crate::reply::call::Call;
 use crate::reply::command::CommandReply;
-use crate::reply::file::{FileJob, Source};
+use crate::reply::file::{FileJob, Part, Source};
 use crate::reply::http::{HttpHead, HttpOptions};
 use crate::reply::maintenance::Maintenance;
 use crate::reply::output::Output;
@@ -183,7 +183,7 @@ pub enum Made {
         total_bytes: Option<u64>,
         /// What to send; empty for HEAD.
         bytes: Vec<u8>,
-        /// The job that makes the next part; none after the last.
+        /// The job that makes the next part, or [is over](Job::is_over) and may be used again.
         more: Option<Box<Job>>,
     },
 
@@ -196,15 +196,31 @@ pub enum Made {
 impl Job {
     /// Does the work. May block for as long as a disk hangs.
     #[must_use]
-    pub fn run(self) -> Made {
-        match self {
-            Self::File(job) => job.run(),
+    pub fn run(mut self: Box<Self>) -> Made {
+        match *self {
+            Self::File(ref mut job) => match job.run() {
+                Some(Part { total_bytes, bytes }) => Made::Part {
+                    total_bytes,
+                    bytes,
+                    more: Some(self),
+                },
+                None => Made::Failed,
+            },
             Self::Call(call) => call.run(),
             Self::Command(_) => Made::Failed,
         }
     }
 
-    /// Hands back a buffer of an earlier part, to be filled again.
+    /// Whether it has made the last part: it holds nothing then that would have to be closed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::File(job) => job.is_over(),
+            Self::Call(_) | Self::Command(_) => false,
+        }
+    }
+
+    /// Hands back the buffer of an earlier part, to be filled again.
     pub fn reuse(&mut self, buffer: Vec<u8>) {
         match self {
             Self::File(job) => job.reuse(buffer),
@@ -280,7 +296,7 @@ impl Reply {
             }
             Self::File { source, http } => {
                 let head_only = !sends_body(http.as_ref(), asked);
-                return Begun::Later(Box::new(Job::File(FileJob::new(source, head_only))));
+                return source.begin(head_only);
             }
             Self::Command(command) => return command.begin(asked),
             Self::Built(built) => match built.build(asked) {
@@ -291,6 +307,13 @@ impl Reply {
             },
         }
         Begun::Written
+    }
+
+    /// Takes a job back that is over.
+    pub fn keep(&self, job: Box<Job>) {
+        if let Self::File { source, .. } = self {
+            source.keep(job);
+        }
     }
 
     /// Puts what a command has said into the output.

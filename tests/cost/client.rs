@@ -1,0 +1,123 @@
+//! Clients that allocate nothing.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How long anything may take before the test says that it hangs.
+pub(crate) const LIVENESS: Duration = Duration::from_secs(10);
+
+/// Connections that the first round of a crowd has open at once, for each client: more than there
+/// ever are at once later, lingering ones included, so that each of those finds its memory there.
+const OPEN_AT_ONCE: usize = 16;
+
+/// What is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) bytes: &'static [u8],
+
+    /// Whether the client ends its side behind it.
+    pub(crate) ends: bool,
+}
+
+/// Clients, a thread each, that exchange when they are told.
+pub(crate) struct Crowd {
+    round: Arc<Round>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the clients and who tells them have in common.
+struct Round {
+    /// Begins a round, and ends it.
+    barrier: Barrier,
+
+    /// Exchanges of each; 0 ends the clients.
+    exchanges: AtomicUsize,
+}
+
+impl Crowd {
+    /// Starts so many clients; each has had several connections open at once already.
+    pub(crate) fn start(clients: usize, addr: SocketAddr, request: Request) -> Self {
+        let round = Arc::new(Round {
+            barrier: Barrier::new(clients + 1),
+            exchanges: AtomicUsize::new(0),
+        });
+        let client = |_| {
+            let round = Arc::clone(&round);
+            thread::spawn(move || {
+                let mut open: Vec<TcpStream> =
+                    (0..OPEN_AT_ONCE).map(|_| ask(addr, request)).collect();
+                open.iter_mut().for_each(read_to_end);
+                drop(open);
+                round.follow(addr, request);
+            })
+        };
+        let threads = (0..clients).map(client).collect();
+        Self { round, threads }
+    }
+
+    /// Has each client do so many exchanges, one after another. Back when all are done.
+    pub(crate) fn exchange(&self, exchanges: usize) {
+        self.round.exchanges.store(exchanges, Relaxed);
+        self.round.barrier.wait();
+        self.round.barrier.wait();
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // A client that is gone would be waited for.
+            return;
+        }
+        self.round.exchanges.store(0, Relaxed);
+        self.round.barrier.wait();
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a client that didn't panic");
+        }
+    }
+}
+
+impl Round {
+    /// Ends when it is told to.
+    fn follow(&self, addr: SocketAddr, request: Request) {
+        loop {
+            self.barrier.wait();
+            let exchanges = self.exchanges.load(Relaxed);
+            if exchanges == 0 {
+                return;
+            }
+            for _ in 0..exchanges {
+                read_to_end(&mut ask(addr, request));
+            }
+            self.barrier.wait();
+        }
+    }
+}
+
+fn ask(addr: SocketAddr, request: Request) -> TcpStream {
+    let mut socket = TcpStream::connect(addr).expect("connected");
+    socket.set_read_timeout(Some(LIVENESS)).expect("an option");
+    socket.write_all(request.bytes).expect("sent");
+    if request.ends {
+        socket.shutdown(Shutdown::Write).expect("ended");
+    }
+    socket
+}
+
+/// Reads to the server's end: at least a byte.
+fn read_to_end(socket: &mut TcpStream) {
+    let mut buffer = [0; 16 * 1024];
+    let mut total = 0;
+    // Ends with the server's end, with an error, or when nothing comes for too long.
+    loop {
+        match socket.read(&mut buffer).expect("a clean end") {
+            0 => break,
+            count => total += count,
+        }
+    }
+    assert!(total > 0, "an empty reply");
+}
