@@ -233,8 +233,9 @@ impl Connection {
             Wake::Ready if is_late => self.exchange.expired(cx),
             Wake::Ready => {}
             Wake::Answered => {
-                let made = self.answer.take().map_or(Made::Failed, |made| *made);
-                if matches!(made, Made::Command(Delivery::Busy)) {
+                let made = self.answer.take();
+                let made = made.unwrap_or_else(|| Box::new(Made::Failed));
+                if matches!(*made, Made::Command(Delivery::Busy)) {
                     metrics.rejected[Reason::MaxWaiting as usize].inc();
                 }
                 self.exchange.answered(made, cx);

@@ -179,18 +179,18 @@ impl Driver<'_> {
     fn make(&mut self) -> io::Result<()> {
         let token = Token::new(0, 0);
         let Some((job, maker)) = self.exchange.take_job().zip(self.service.maker.as_ref()) else {
-            self.tell(|exchange, cx| exchange.answered(Made::Failed, cx));
+            self.tell(|exchange, cx| exchange.answered(Box::new(Made::Failed), cx));
             return Ok(());
         };
         self.note_run(&job);
         let answers = self.answers()?;
         if let Err(made) = maker.submit(token, job) {
-            self.answered(made);
+            self.answered(Box::new(made));
             return Ok(());
         }
         let deadline = crossbeam_channel::at(self.deadline());
         crossbeam_channel::select! {
-            recv(answers) -> made => self.answered(made.map_or(Made::Failed, |made| *made)),
+            recv(answers) -> made => self.answered(made.unwrap_or_else(|_| Box::new(Made::Failed))),
             recv(self.client.leaves) -> _ => {
                 maker.leave(token);
                 self.tell(Exchange::broken);
@@ -230,8 +230,8 @@ impl Driver<'_> {
         Ok(answers)
     }
 
-    fn answered(&mut self, made: Made) {
-        if let (Some(run), Made::Command(Delivery::Report(report))) = (&mut self.run, &made) {
+    fn answered(&mut self, made: Box<Made>) {
+        if let (Some(run), Made::Command(Delivery::Report(report))) = (&mut self.run, &*made) {
             run.report = Some(Arc::clone(report));
         }
         self.tell(|exchange, cx| exchange.answered(made, cx));

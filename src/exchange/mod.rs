@@ -319,16 +319,19 @@ impl Exchange {
     }
 
     /// The job has been run. Ignored when nobody waits for it anymore.
-    pub fn answered(&mut self, made: Made, cx: &mut Context<'_>) {
+    pub fn answered(&mut self, mut made: Box<Made>, cx: &mut Context<'_>) {
         if !matches!(self.state, State::Making { job: None }) {
             return;
         }
-        match made {
+        match std::mem::replace(&mut *made, Made::Failed) {
             Made::Part {
                 total_bytes,
                 bytes,
-                more,
+                mut more,
             } => {
+                if let Some(job) = &mut more {
+                    job.reuse_box(made);
+                }
                 let mut output = Output::new(cx.buffers.take());
                 self.reply_bytes += total_bytes.unwrap_or(0);
                 let reply = &cx.options.replies.reply;

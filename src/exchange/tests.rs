@@ -127,7 +127,8 @@ impl<'a> Driver<'a> {
     }
 
     /// Runs the job, as a maker would.
-    fn make(&mut self) -> Made {
+    #[expect(clippy::unnecessary_box_returns, reason = "it travels in its box")]
+    fn make(&mut self) -> Box<Made> {
         let job = self.exchange.take_job().expect("a job at Step::Make");
         assert!(self.exchange.take_job().is_none(), "a job is taken twice");
         job.run()

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::complaint::Complaint;
-use crate::reply::{Begun, Job};
+use crate::reply::{Begun, Job, Made};
 
 /// Bytes read at once: what one open exchange may hold.
 const PART_BYTES: u64 = 64 * 1024;
@@ -76,11 +76,14 @@ pub fn try_out(path: &Path) -> io::Result<()> {
 /// Reads the next part of a file; opens it first.
 #[derive(Debug, Default)]
 pub struct FileJob {
-    /// `None`: it is over, and holds nothing but its buffer.
+    /// `None`: it is over, and holds nothing but memory.
     source: Option<Arc<Source>>,
     head_only: bool,
     reading: Option<Reading>,
     buffer: Vec<u8>,
+
+    /// What the next part is handed over in.
+    made: Option<Box<Made>>,
 }
 
 /// A part of a file.
@@ -107,6 +110,14 @@ impl FileJob {
 
     pub(super) fn reuse(&mut self, buffer: Vec<u8>) {
         self.buffer = buffer;
+    }
+
+    pub(super) fn reuse_box(&mut self, made: Box<Made>) {
+        self.made = Some(made);
+    }
+
+    pub(super) fn take_box(&mut self) -> Box<Made> {
+        (self.made.take()).unwrap_or_else(|| Box::new(Made::Failed))
     }
 
     /// Reads the next part; says why if that fails.
@@ -186,7 +197,6 @@ fn open(path: &Path) -> io::Result<Reading> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Made;
 
     #[expect(clippy::unnecessary_box_returns, reason = "jobs travel in their boxes")]
     fn job(source: &Arc<Source>) -> Box<Job> {
@@ -211,7 +221,7 @@ mod tests {
                 total_bytes,
                 bytes,
                 more: Some(next),
-            } = job.run()
+            } = *job.run()
             else {
                 return None;
             };
@@ -288,11 +298,11 @@ mod tests {
         std::fs::write(&path, vec![b'x'; 100_000]).expect("written");
         let Made::Part {
             more: Some(more), ..
-        } = job(&Arc::new(Source::new(&path))).run()
+        } = *job(&Arc::new(Source::new(&path))).run()
         else {
             panic!("a first part")
         };
         std::fs::write(&path, b"short").expect("written");
-        assert!(matches!(more.run(), Made::Failed));
+        assert!(matches!(*more.run(), Made::Failed));
     }
 }

@@ -174,7 +174,7 @@ pub enum Job {
     Command(Request),
 }
 
-/// What came of a [`Job`].
+/// What came of a [`Job`]. It travels in a box, which a job that is used again gets back.
 #[derive(Debug)]
 pub enum Made {
     /// A part of the reply.
@@ -196,18 +196,23 @@ pub enum Made {
 impl Job {
     /// Does the work. May block for as long as a disk hangs.
     #[must_use]
-    pub fn run(mut self: Box<Self>) -> Made {
+    pub fn run(mut self: Box<Self>) -> Box<Made> {
         match *self {
-            Self::File(ref mut job) => match job.run() {
-                Some(Part { total_bytes, bytes }) => Made::Part {
-                    total_bytes,
-                    bytes,
-                    more: Some(self),
-                },
-                None => Made::Failed,
-            },
-            Self::Call(call) => call.run(),
-            Self::Command(_) => Made::Failed,
+            Self::File(ref mut job) => {
+                let part = job.run();
+                let mut made = job.take_box();
+                *made = match part {
+                    Some(Part { total_bytes, bytes }) => Made::Part {
+                        total_bytes,
+                        bytes,
+                        more: Some(self),
+                    },
+                    None => Made::Failed,
+                };
+                made
+            }
+            Self::Call(call) => Box::new(call.run()),
+            Self::Command(_) => Box::new(Made::Failed),
         }
     }
 
@@ -217,6 +222,14 @@ impl Job {
         match self {
             Self::File(job) => job.is_over(),
             Self::Call(_) | Self::Command(_) => false,
+        }
+    }
+
+    /// Hands back the box of an earlier part, to be filled again.
+    pub fn reuse_box(&mut self, made: Box<Made>) {
+        match self {
+            Self::File(job) => job.reuse_box(made),
+            Self::Call(_) | Self::Command(_) => {}
         }
     }
 

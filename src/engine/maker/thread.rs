@@ -104,7 +104,7 @@ fn make(work: &Receiver<Work>, answer: impl Fn(Token, Box<Made>) -> bool) {
             Work::End => return,
         };
         let made = catch_unwind(AssertUnwindSafe(|| job.run()));
-        if !answer(token, Box::new(made.unwrap_or(Made::Failed))) {
+        if !answer(token, made.unwrap_or_else(|_| Box::new(Made::Failed))) {
             return;
         }
     }

@@ -169,14 +169,14 @@ impl Driver<'_> {
                 let made = match answer {
                     Answer::Run => match job {
                         Some(job) => job.run(),
-                        None => Made::Failed,
+                        None => Box::new(Made::Failed),
                     },
-                    Answer::Failed => Made::Failed,
-                    Answer::Part { size, has_more } => Made::Part {
+                    Answer::Failed => Box::new(Made::Failed),
+                    Answer::Part { size, has_more } => Box::new(Made::Part {
                         total_bytes: Some(size as u64),
                         bytes: vec![b'p'; size],
                         more: job.filter(|_| has_more),
-                    },
+                    }),
                 };
                 self.tell(|exchange, cx| exchange.answered(made, cx));
             }

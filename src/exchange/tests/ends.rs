@@ -136,7 +136,7 @@ fn a_late_answer_is_ignored() {
             // Ends with the page.
             while driver.exchange.step() == Step::Send {
                 driver.send(1);
-                driver.tell(|exchange, cx| exchange.answered(Made::Failed, cx));
+                driver.tell(|exchange, cx| exchange.answered(Box::new(Made::Failed), cx));
             }
             assert!(
                 matches!(driver.exchange.step(), Step::Finish(_)),
