@@ -61,9 +61,9 @@ install_packages() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get --quiet --yes --no-install-recommends install "$@" || installed=$?
     allow_services
-    # They would start with the machine else.
-    for service in haproxy prometheus xinetd; do
-        if [[ " $* " = *" $service "* ]] && has systemctl; then
+    # They would start with the machine else. nginx is in packages whose names begin with it.
+    for service in haproxy nginx prometheus xinetd; do
+        if [[ " $* " = *" $service"* ]] && has systemctl; then
             "${as_root[@]}" systemctl --quiet disable "$service.service" || :
         fi
     done

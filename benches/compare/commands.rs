@@ -4,18 +4,15 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-
-use super::arguments::Options;
-use super::exchange::Target;
-use super::report::{Figure, Pair, Report};
+use super::arguments::Commands;
+use super::exchange::{Reply, Target};
+use super::load::Load;
+use super::report::{Claim, Figure, Pair, Report, Side};
 use super::rounds::{self, Contender};
 use super::servers::{self, Server};
 use super::statistics::Bound;
-use super::{csv, machine, say};
+use super::{csv, machine, scratch, stopped_by_signals, wanted, write_results};
 
 const XINETD: &str = "xinetd";
 const TCPSERVER: &str = "tcpserver";
@@ -29,14 +26,21 @@ const STATIC: &str = "replyd-static";
 /// In the order of the report.
 const CONTENDERS: [&str; 5] = [XINETD, TCPSERVER, UNCACHED, CACHED, STATIC];
 
-/// Who has to be faster than whom, and what else is worth a ratio.
-const PAIRS: [Pair; 6] = [
-    rate(UNCACHED, XINETD, Some(1.25)),
-    rate(UNCACHED, TCPSERVER, None),
-    rate(CACHED, XINETD, Some(15.0)),
-    rate(CACHED, STATIC, Some(0.9)),
-    server_processor(UNCACHED, XINETD),
-    server_processor(CACHED, STATIC),
+/// Who has to be faster than whom, and how much.
+const BOUNDS: [(&str, &str, f64); 3] = [
+    (UNCACHED, XINETD, 1.25),
+    (CACHED, XINETD, 15.0),
+    (CACHED, STATIC, 0.9),
+];
+
+/// What is worth a ratio.
+const RATIOS: [(Figure, &str, &str); 6] = [
+    (Figure::Rate, UNCACHED, XINETD),
+    (Figure::Rate, UNCACHED, TCPSERVER),
+    (Figure::Rate, CACHED, XINETD),
+    (Figure::Rate, CACHED, STATIC),
+    (Figure::ServerProcessor, UNCACHED, XINETD),
+    (Figure::ServerProcessor, CACHED, STATIC),
 ];
 
 /// What a load balancer asks of a health check.
@@ -46,80 +50,62 @@ const REQUEST: &str = "OPTIONS / HTTP/1.0\r\n\r\n";
 const REPLY: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 40\r\n\r\n\
                      Percona XtraDB Cluster Node is synced.\r\n";
 
-const fn rate(of: &'static str, to: &'static str, least: Option<f64>) -> Pair {
-    let bound = match least {
-        Some(least) => Some(Bound::AtLeast(least)),
-        None => None,
-    };
-    Pair {
-        figure: Figure::Rate,
-        of,
-        to,
-        bound,
-    }
-}
-
-const fn server_processor(of: &'static str, to: &'static str) -> Pair {
-    Pair {
-        figure: Figure::ServerProcessor,
-        of,
-        to,
-        bound: None,
-    }
-}
-
 /// Runs the comparison and writes the results. Whether everything was as it has to be.
-pub(super) fn run(options: &Options) -> Result<bool, String> {
-    let wanted = wanted(&options.only)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|error| format!("signals: {error}"))?;
-    }
+pub(super) fn run(commands: &Commands) -> Result<bool, String> {
+    let options = &commands.options;
+    let wanted = wanted(&CONTENDERS, &options.only)?;
+    let stop = stopped_by_signals()?;
     servers::limit_descriptors()?;
     let facts = machine::facts(&options.replyd, &["xinetd", "ucspi-tcp", "dash"]);
-    let folder =
-        tempfile::tempdir().map_err(|error| format!("no folder for the servers: {error}"))?;
+    let folder = scratch()?;
     let (contenders, _running) = start(&wanted, folder.path(), &options.replyd)?;
+    let loads = commands.clients.iter();
+    let loads: Vec<Load> = loads.map(|&clients| Load::Closed { clients }).collect();
     let samples = rounds::run(
         &contenders,
-        &options.clients,
-        options.rounds,
-        options.seconds,
+        &loads,
+        commands.rounds,
+        commands.seconds,
         &stop,
     )?;
+    let (bounds, pairs) = (bounds(&loads), pairs(&loads));
     let report = Report {
         title: "A command as the reply: replyd beside xinetd and tcpserver",
         facts: &facts,
         samples: &samples,
-        pairs: &PAIRS,
+        readings: &[],
+        bounds: &bounds,
+        pairs: &pairs,
         faultless: &[UNCACHED, CACHED, STATIC],
     };
-    fs::create_dir_all(&options.output)
-        .map_err(|error| format!("{}: {error}", options.output.display()))?;
-    let markdown = report.markdown();
-    servers::write(&options.output.join("commands.md"), &markdown)?;
-    servers::write(&options.output.join("commands.csv"), &csv::csv(&samples))?;
-    say(&format!(
-        "\n{markdown}\nwritten to {}",
-        options.output.display()
-    ));
+    let files = [
+        ("commands.md", report.markdown()),
+        ("commands.csv", csv::csv(&samples)),
+    ];
+    write_results(&options.output, &files)?;
     Ok(report.is_good())
 }
 
-/// Those that take part, in our order.
-fn wanted(only: &[String]) -> Result<Vec<&'static str>, String> {
-    if let Some(unknown) = only
-        .iter()
-        .find(|name| !CONTENDERS.contains(&name.as_str()))
-    {
-        return Err(format!(
-            "no server `{unknown}`; there are {}",
-            CONTENDERS.join(", ")
-        ));
-    }
-    let is_wanted = |name: &&str| only.is_empty() || only.iter().any(|wanted| wanted == name);
-    Ok(CONTENDERS.into_iter().filter(is_wanted).collect())
+fn pair(figure: Figure, of: &'static str, to: &'static str, load: Load) -> Pair {
+    let side = |contender| Side { contender, load };
+    let (of, to) = (side(of), side(to));
+    Pair { figure, of, to }
+}
+
+fn bounds(loads: &[Load]) -> Vec<(Claim, Bound)> {
+    let each = loads.iter().flat_map(|&load| {
+        BOUNDS.map(|(of, to, least)| {
+            let rate = pair(Figure::Rate, of, to, load);
+            (Claim::Ratio(rate), Bound::AtLeast(least))
+        })
+    });
+    each.collect()
+}
+
+fn pairs(loads: &[Load]) -> Vec<Pair> {
+    let each = loads.iter();
+    each.flat_map(|&load| RATIOS.map(|(figure, of, to)| pair(figure, of, to, load)))
+        .collect()
 }
 
 /// Starts all servers, and waits until each of the wanted gives the reply.
@@ -133,9 +119,9 @@ fn start(
     let [xinetd, tcpserver, uncached, cached, fixed] = servers::free_addrs()?;
     let services = services(&script, uncached, cached, fixed)?;
     let mut running = vec![
-        servers::xinetd(folder, xinetd, &script)?,
+        servers::xinetd(folder, xinetd, &script, "")?,
         servers::tcpserver(folder, tcpserver, &script)?,
-        servers::replyd(folder, replyd, &services)?,
+        servers::replyd(folder, UNCACHED, replyd, &services)?,
     ];
     let of_server = [
         (0, xinetd),
@@ -148,12 +134,13 @@ fn start(
     for (name, (server, addr)) in CONTENDERS.into_iter().zip(of_server) {
         if wanted.contains(&name) {
             let server = &mut running[server];
-            let target = Target::new(addr, REQUEST, REPLY);
+            let target = Target::new(addr, REQUEST, Reply::exactly(REPLY));
             server.wait_for_reply(&target)?;
             contenders.push(Contender {
                 name,
                 target,
                 pid: server.pid(),
+                keeps_a_rate: false,
             });
         }
     }

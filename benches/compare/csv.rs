@@ -1,12 +1,13 @@
 //! Every measurement as CSV, a line each. What is derived from them is in the report.
 
 use super::exchange::Ending;
+use super::readings::Reading;
 use super::rounds::Sample;
 
 /// Times in microseconds unless the column says otherwise; processor time is for each reply.
 const COLUMNS: [&str; 13] = [
     "round",
-    "clients",
+    "load",
     "server",
     "seconds",
     "replies",
@@ -35,18 +36,33 @@ fn values(sample: &Sample) -> Vec<String> {
     let (tally, spent) = (&sample.tally, &sample.spent);
     let mut values = vec![
         (sample.round + 1).to_string(),
-        sample.clients.to_string(),
+        // A comma would end the value.
+        sample.load.to_string().replace(',', ""),
         sample.contender.to_owned(),
         format!("{:.3}", tally.elapsed.as_secs_f64()),
         tally.replies().to_string(),
         format!("{:.1}", tally.rate()),
-        format!("{:.1}", sample.server_microseconds()),
+        format!("{:.2}", sample.server_microseconds()),
         format!("{:.1}", sample.machine_microseconds()),
         format!("{:.2}", spent.others),
     ];
     values.extend(tally.quantiles().map(|time| format!("{time:.1}")));
     values.extend(Ending::ALL.map(|ending| tally.count(ending).to_string()));
     values
+}
+
+/// Counts and memory, a line each.
+pub(super) fn readings(readings: &[Reading]) -> String {
+    let mut text = "round,server,quantity,value\n".to_owned();
+    for reading in readings {
+        text.push_str(&line(&[
+            (reading.round + 1).to_string(),
+            reading.contender.to_owned(),
+            reading.quantity.name().to_owned(),
+            format!("{:.3}", reading.value),
+        ]));
+    }
+    text
 }
 
 fn line(values: &[String]) -> String {

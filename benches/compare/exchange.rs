@@ -1,30 +1,99 @@
-//! One exchange as a client: connect, ask, read to the end, and what came of it.
+//! One exchange as a client sees it: what is asked of whom, what has to come back, and how it can end.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use socket2::{Domain, Socket, Type};
+/// The longest reply of a kind whose head is the server's own.
+const HTTP_REPLY_MAX: usize = 1024;
 
-/// Longest wait for a connection, for room to send and for the next bytes.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const HTTP_OK: &[u8] = b"HTTP/1.1 200";
 
-/// Who is asked what, and what has to come back, byte for byte.
+/// Who is asked what, and what has to come back.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) addr: SocketAddr,
     pub(super) request: Vec<u8>,
-    pub(super) reply: Vec<u8>,
+    pub(super) reply: Reply,
 }
 
 impl Target {
-    pub(super) fn new(addr: SocketAddr, request: &str, reply: &str) -> Self {
+    pub(super) fn new(addr: SocketAddr, request: &str, reply: Reply) -> Self {
         Self {
             addr,
             request: request.into(),
-            reply: reply.into(),
+            reply,
         }
     }
+}
+
+/// What has to come back before the end.
+#[derive(Debug, Clone)]
+pub(super) enum Reply {
+    /// These bytes, and no others.
+    Exactly(Vec<u8>),
+
+    /// HTTP of status 200 with this body, whatever else the head says.
+    Http { body: Vec<u8> },
+}
+
+impl Reply {
+    pub(super) fn exactly(text: &str) -> Self {
+        Self::Exactly(text.into())
+    }
+
+    pub(super) fn http(body: &str) -> Self {
+        Self::Http { body: body.into() }
+    }
+
+    /// Bytes of a buffer in which a reply that is too long shows.
+    pub(super) fn buffer_len(&self) -> usize {
+        match self {
+            Self::Exactly(bytes) => bytes.len() + 1,
+            Self::Http { .. } => HTTP_REPLY_MAX,
+        }
+    }
+
+    /// What came of an exchange that ended like this after these bytes.
+    pub(super) fn ending(&self, received: &[u8], end: End) -> Ending {
+        match end {
+            End::Timeout => Ending::TimedOut,
+            End::Reset if self.is_whole(received) => Ending::RepliedThenReset,
+            End::Close if self.is_whole(received) => Ending::Replied,
+            _ if !self.may_begin_with(received) => Ending::Wrong,
+            End::Close => Ending::Short,
+            End::Reset => Ending::Reset,
+        }
+    }
+
+    fn is_whole(&self, received: &[u8]) -> bool {
+        match self {
+            Self::Exactly(bytes) => received == bytes,
+            Self::Http { body } => {
+                let head_end = received.len().checked_sub(body.len());
+                let head = head_end.and_then(|end| received.get(..end));
+                let is_head =
+                    |head: &[u8]| head.starts_with(HTTP_OK) && head.ends_with(b"\r\n\r\n");
+                head.is_some_and(is_head) && received.ends_with(body)
+            }
+        }
+    }
+
+    fn may_begin_with(&self, received: &[u8]) -> bool {
+        match self {
+            Self::Exactly(bytes) => bytes.starts_with(received),
+            Self::Http { .. } => {
+                let len = received.len().min(HTTP_OK.len());
+                received[..len] == HTTP_OK[..len]
+            }
+        }
+    }
+}
+
+/// How a connection ended, as the kernel says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Close,
+    Reset,
+    Timeout,
 }
 
 /// How an exchange ended. Everything but the first is a fault of the server.
@@ -42,11 +111,13 @@ pub(super) enum Ending {
     Wrong,
     Refused,
     TimedOut,
+    /// Its time had come, but too many were still under way.
+    NotStarted,
 }
 
 impl Ending {
     /// Each of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Replied,
         Self::RepliedThenReset,
         Self::Reset,
@@ -54,6 +125,7 @@ impl Ending {
         Self::Wrong,
         Self::Refused,
         Self::TimedOut,
+        Self::NotStarted,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -65,6 +137,7 @@ impl Ending {
             Self::Wrong => "wrong",
             Self::Refused => "refused",
             Self::TimedOut => "timed out",
+            Self::NotStarted => "not started",
         }
     }
 
@@ -74,143 +147,52 @@ impl Ending {
     }
 }
 
-/// Does one exchange from `source`. An error is this machine's: no descriptor, no port.
-pub(super) fn exchange(target: &Target, source: Ipv4Addr) -> io::Result<Ending> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.bind(&SocketAddr::from((source, 0)).into())?;
-    // The second one is for connect, too.
-    socket.set_read_timeout(Some(TIMEOUT))?;
-    socket.set_write_timeout(Some(TIMEOUT))?;
-    if let Err(error) = socket.connect(&target.addr.into()) {
-        return match error.kind() {
-            ErrorKind::ConnectionRefused => Ok(Ending::Refused),
-            ErrorKind::ConnectionReset => Ok(Ending::Reset),
-            _ if is_timeout(&error) => Ok(Ending::TimedOut),
-            _ => Err(error),
-        };
-    }
-    let mut stream = TcpStream::from(socket);
-    // Who doesn't want the request may have sent a reply all the same: reading tells.
-    let _sent = stream.write_all(&target.request);
-    receive(&mut stream, &target.reply)
-}
-
-/// Reads to the end.
-fn receive(stream: &mut TcpStream, reply: &[u8]) -> io::Result<Ending> {
-    // One byte more, so that a reply that is too long shows.
-    let mut buffer = vec![0; reply.len() + 1];
-    let mut len = 0;
-    let end = loop {
-        match stream.read(&mut buffer[len..]) {
-            Ok(0) => break Ending::Short,
-            Ok(count) => len += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => break Ending::Reset,
-            Err(error) if is_timeout(&error) => break Ending::TimedOut,
-            Err(error) => return Err(error),
-        }
-        if len == buffer.len() {
-            return Ok(Ending::Wrong);
-        }
-    };
-    let received = &buffer[..len];
-    Ok(match end {
-        Ending::TimedOut => Ending::TimedOut,
-        Ending::Reset if received == reply => Ending::RepliedThenReset,
-        _ if received == reply => Ending::Replied,
-        _ if !reply.starts_with(received) => Ending::Wrong,
-        _ => end,
-    })
-}
-
-/// What Linux says when a socket's own timeout is over: EAGAIN, of connect EINPROGRESS; and when TCP gives up: ETIMEDOUT.
-fn is_timeout(error: &io::Error) -> bool {
-    let in_progress = rustix::io::Errno::INPROGRESS.raw_os_error();
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-        || error.raw_os_error() == Some(in_progress)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
 
-    /// The ending of an exchange with a server that does this to its one connection.
-    fn ending(serve: impl FnOnce(TcpStream) + Send) -> Ending {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let addr = listener.local_addr().expect("its address");
-        let target = Target::new(addr, "ask\n", "answer");
-        std::thread::scope(|scope| {
-            scope.spawn(|| serve(listener.accept().expect("a connection").0));
-            exchange(&target, Ipv4Addr::new(127, 1, 2, 3)).expect("the machine can")
-        })
-    }
-
-    /// Reads the request, so that the close is a clean one.
-    fn say(stream: &mut TcpStream, reply: &[u8]) {
-        stream.read_exact(&mut [0; 4]).expect("the request");
-        stream.write_all(reply).expect("it is sent");
+    #[track_caller]
+    fn check(reply: &Reply, received: &str, ends: [Ending; 2]) {
+        let ending = |end| reply.ending(received.as_bytes(), end);
+        assert_eq!([ending(End::Close), ending(End::Reset)], ends, "{received}");
+        assert_eq!(ending(End::Timeout), Ending::TimedOut);
     }
 
     #[test]
-    fn a_whole_reply_is_one() {
+    fn a_constant_reply_is_compared_byte_for_byte() {
+        let reply = Reply::exactly("answer");
+        check(
+            &reply,
+            "answer",
+            [Ending::Replied, Ending::RepliedThenReset],
+        );
+        check(&reply, "ans", [Ending::Short, Ending::Reset]);
+        check(&reply, "", [Ending::Short, Ending::Reset]);
+        check(&reply, "answers", [Ending::Wrong; 2]);
+        check(&reply, "nswer", [Ending::Wrong; 2]);
         assert_eq!(
-            ending(|mut stream| say(&mut stream, b"answer")),
-            Ending::Replied
+            reply.buffer_len(),
+            7,
+            "one more than it has to be, to be seen"
         );
     }
 
     #[test]
-    fn half_a_reply_is_short() {
-        assert_eq!(ending(|mut stream| say(&mut stream, b"ans")), Ending::Short);
+    fn of_http_the_status_and_the_body_are_compared() {
+        let reply = Reply::http("ok\n");
+        let head = "HTTP/1.1 200 OK\r\nServer: x\r\n\r\n";
+        let whole = [Ending::Replied, Ending::RepliedThenReset];
+        check(&reply, &format!("{head}ok\n"), whole);
+        check(&reply, &format!("{head}o"), [Ending::Short, Ending::Reset]);
+        check(&reply, "HTTP/1", [Ending::Short, Ending::Reset]);
+        check(&reply, "HTTP/1.1 503 No\r\n\r\nok\n", [Ending::Wrong; 2]);
+        check(&reply, "ok\n", [Ending::Wrong; 2]);
     }
 
     #[test]
-    fn other_bytes_and_more_bytes_are_wrong() {
-        assert_eq!(
-            ending(|mut stream| say(&mut stream, b"nswer")),
-            Ending::Wrong
-        );
-        assert_eq!(
-            ending(|mut stream| say(&mut stream, b"answers")),
-            Ending::Wrong
-        );
-    }
-
-    #[test]
-    fn a_request_that_nobody_read_resets_behind_the_reply() {
-        let without_reading = |mut stream: TcpStream| {
-            stream.peek(&mut [0; 4]).expect("the request is there");
-            stream.write_all(b"answer").expect("it is sent");
-        };
-        assert_eq!(ending(without_reading), Ending::RepliedThenReset);
-    }
-
-    #[test]
-    fn a_reset_before_the_reply_is_a_reset() {
-        let without_a_word = |stream: TcpStream| {
-            stream.peek(&mut [0; 4]).expect("the request is there");
-        };
-        assert_eq!(ending(without_a_word), Ending::Reset);
-    }
-
-    #[test]
-    fn the_client_comes_from_the_address_it_was_told() {
-        let ending = ending(|mut stream| {
-            let peer = stream.peer_addr().expect("its address");
-            assert_eq!(peer.ip(), Ipv4Addr::new(127, 1, 2, 3));
-            say(&mut stream, b"answer");
-        });
-        assert_eq!(ending, Ending::Replied);
-    }
-
-    #[test]
-    fn nobody_there_is_refused() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let addr = listener.local_addr().expect("its address");
-        drop(listener);
-        let ending =
-            exchange(&Target::new(addr, "", ""), Ipv4Addr::LOCALHOST).expect("the machine can");
-        assert_eq!(ending, Ending::Refused);
+    fn a_body_is_not_found_within_a_head() {
+        let reply = Reply::http("ok\n");
+        let cut = "HTTP/1.1 200 OK\r\nX-Is: ok\n";
+        check(&reply, cut, [Ending::Short, Ending::Reset]);
     }
 }

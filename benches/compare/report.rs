@@ -1,25 +1,35 @@
-//! What was measured, for people, in Markdown: ratios with their intervals and verdicts, then the figures themselves.
+//! What was measured, for people, in Markdown: bounds and their verdicts, ratios with their intervals, then the figures themselves.
+
+mod table;
 
 use super::exchange::Ending;
-use super::load::Tally;
+use super::load::{Load, Tally};
 use super::machine::Facts;
+use super::readings::{Quantity, Reading};
 use super::rounds::Sample;
 use super::statistics::{Bound, Estimate, Verdict, median};
+use table::{head, row};
 
 /// A figure of a sample.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Figure {
     /// Replies a second.
     Rate,
     /// Processor time of the server for each reply.
     ServerProcessor,
+    /// Processor time of the whole machine for each reply.
+    MachineProcessor,
+    /// The latency that one of a hundred exceeds.
+    P99,
 }
 
 impl Figure {
-    fn of(self, sample: &Sample) -> f64 {
+    pub(super) fn of(self, sample: &Sample) -> f64 {
         match self {
             Self::Rate => sample.tally.rate(),
             Self::ServerProcessor => sample.server_microseconds(),
+            Self::MachineProcessor => sample.machine_microseconds(),
+            Self::P99 => sample.tally.quantiles()[1],
         }
     }
 
@@ -27,17 +37,32 @@ impl Figure {
         match self {
             Self::Rate => "rate",
             Self::ServerProcessor => "server CPU",
+            Self::MachineProcessor => "machine CPU",
+            Self::P99 => "p99",
         }
     }
 }
 
-/// One contender's figure by another's, round by round.
+/// A contender under a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Side {
+    pub(super) contender: &'static str,
+    pub(super) load: Load,
+}
+
+/// One side's figure by another's, round by round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair {
     pub(super) figure: Figure,
-    pub(super) of: &'static str,
-    pub(super) to: &'static str,
-    pub(super) bound: Option<Bound>,
+    pub(super) of: Side,
+    pub(super) to: Side,
+}
+
+/// What has to be true.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Claim {
+    Ratio(Pair),
+    Value(&'static str, Quantity),
 }
 
 /// All that was measured, to be told.
@@ -46,25 +71,27 @@ pub(super) struct Report<'a> {
     pub(super) title: &'a str,
     pub(super) facts: &'a Facts,
     pub(super) samples: &'a [Sample],
+    pub(super) readings: &'a [Reading],
+
+    pub(super) bounds: &'a [(Claim, Bound)],
+
+    /// What else is worth a ratio.
     pub(super) pairs: &'a [Pair],
 
     /// Those of whom every exchange has to end cleanly.
     pub(super) faultless: &'a [&'static str],
 }
 
-/// A pair under one load.
-struct Ratio<'a> {
-    clients: u16,
-    pair: &'a Pair,
-    estimate: Estimate,
-    verdict: Option<Verdict>,
-}
-
 impl Report<'_> {
     /// Whether every bound is met, and nothing was lost.
     pub(super) fn is_good(&self) -> bool {
-        let mut verdicts = self.ratios().into_iter().filter_map(|ratio| ratio.verdict);
-        verdicts.all(|verdict| verdict == Verdict::Met) && self.faults().is_empty()
+        let mut bounds = self.bounds.iter();
+        let is_met = |(claim, bound): &(Claim, Bound)| {
+            let estimate = self.estimate(claim);
+            // Who doesn't take part is not judged.
+            estimate.is_none_or(|estimate| estimate.verdict(*bound) == Verdict::Met)
+        };
+        bounds.all(is_met) && self.faults().is_empty()
     }
 
     pub(super) fn markdown(&self) -> String {
@@ -72,21 +99,20 @@ impl Report<'_> {
         let facts = self.facts.iter();
         lines.extend(facts.map(|(name, value)| format!("- {name}: {value}")));
         lines.push(self.quiet());
-        lines.extend(
-            [
-                "",
-                "## Ratios",
-                "",
-                "Medians of the ratios of each round.",
-                "",
-            ]
-            .map(str::to_owned),
-        );
-        lines.extend(self.ratio_table());
-        lines.push(String::new());
-        lines.push(self.faultlessness());
+        let paragraphs = [
+            "",
+            "## What it has to show",
+            "",
+            "Of ratios the median of those of each round.",
+            "",
+        ];
+        lines.extend(paragraphs.map(str::to_owned));
+        lines.extend(self.bound_table());
+        lines.extend([String::new(), self.faultlessness()]);
+        lines.extend(self.ratio_tables());
         lines.extend(["", "## Figures", ""].map(str::to_owned));
         lines.extend(self.figure_table());
+        lines.extend(self.quantity_table());
         lines.push(String::new());
         lines.join("\n")
     }
@@ -101,68 +127,130 @@ impl Report<'_> {
         )
     }
 
-    /// Each pair whose contenders were both measured, under each load.
-    fn ratios(&self) -> Vec<Ratio<'_>> {
-        let loads = self.clients().into_iter();
-        let each = loads.flat_map(|clients| self.pairs.iter().map(move |pair| (clients, pair)));
-        each.filter_map(|(clients, pair)| {
-            let figures = |contender| {
-                self.of(contender, clients)
-                    .map(|sample| pair.figure.of(sample))
-            };
-            let mut ratios = figures(pair.of)
-                .zip(figures(pair.to))
-                .map(|(of, to)| of / to)
-                .peekable();
-            ratios.peek()?;
-            let estimate = Estimate::of(ratios);
-            Some(Ratio {
-                clients,
-                pair,
-                estimate,
-                verdict: pair.bound.map(|bound| estimate.verdict(bound)),
-            })
-        })
-        .collect()
+    /// Of a pair, the ratios of those rounds in which both sides were measured.
+    fn ratio(&self, pair: &Pair) -> Option<Estimate> {
+        let of = self.of(pair.of);
+        let ratios = of.filter_map(|sample| {
+            let mut others = self.of(pair.to);
+            let other = others.find(|other| other.round == sample.round)?;
+            let other = pair.figure.of(other);
+            // Of none there is no ratio: nobody got a reply.
+            (other > 0.0).then(|| pair.figure.of(sample) / other)
+        });
+        let ratios: Vec<f64> = ratios.collect();
+        (!ratios.is_empty()).then(|| Estimate::of(ratios))
     }
 
-    fn ratio_table(&self) -> Vec<String> {
+    fn quantity(&self, contender: &str, quantity: Quantity) -> Option<Estimate> {
+        let is_it =
+            |reading: &&Reading| reading.contender == contender && reading.quantity == quantity;
+        let readings = self.readings.iter().filter(is_it);
+        let values: Vec<f64> = readings.map(|reading| reading.value).collect();
+        (!values.is_empty()).then(|| Estimate::of(values))
+    }
+
+    fn estimate(&self, claim: &Claim) -> Option<Estimate> {
+        match claim {
+            Claim::Ratio(pair) => self.ratio(pair),
+            Claim::Value(contender, quantity) => self.quantity(contender, *quantity),
+        }
+    }
+
+    fn bound_table(&self) -> Vec<String> {
         let mut rows = head(&[
-            "clients",
-            "ratio",
+            "load",
+            "what",
             "median",
             "95 % interval",
             "has to be",
             "is it",
         ]);
-        rows.extend(self.ratios().iter().map(|ratio| {
-            let Pair {
-                figure,
-                of,
-                to,
-                bound,
-            } = ratio.pair;
-            let interval = ratio.estimate.interval;
-            row(&[
-                ratio.clients.to_string(),
-                format!("{}, {of} : {to}", figure.name()),
-                format!("{:.2}", ratio.estimate.median),
-                interval.map_or("too few rounds".to_owned(), |(low, high)| {
-                    format!("{low:.2} to {high:.2}")
+        for (claim, bound) in self.bounds {
+            let (load, what, digits): (_, _, &dyn Fn(f64) -> String) = match claim {
+                Claim::Ratio(pair) => (pair.of.load.to_string(), ratio_name(pair), &|value| {
+                    format!("{value:.2}")
                 }),
-                bound.map(|bound| bound.to_string()).unwrap_or_default(),
-                ratio
-                    .verdict
-                    .map(|verdict| verdict.to_string())
-                    .unwrap_or_default(),
-            ])
-        }));
+                Claim::Value(contender, quantity) => (
+                    String::new(),
+                    format!("{}, {contender}", quantity.name()),
+                    &|value| quantity.text(value),
+                ),
+            };
+            let estimate = self.estimate(claim);
+            if estimate.is_none() && !self.takes_part(claim) {
+                continue;
+            }
+            let not_measured = || "not measured".to_owned();
+            let interval = estimate.map(|estimate| match estimate.interval {
+                Some((low, high)) => format!("{} to {}", digits(low), digits(high)),
+                None => "too few rounds".to_owned(),
+            });
+            let verdict = estimate.map(|estimate| estimate.verdict(*bound).to_string());
+            rows.push(row(&[
+                load,
+                what,
+                estimate.map_or_else(not_measured, |estimate| digits(estimate.median)),
+                interval.unwrap_or_default(),
+                bound.to_string(),
+                verdict.unwrap_or_else(not_measured),
+            ]));
+        }
         rows
+    }
+
+    /// Whether it could have been measured.
+    fn takes_part(&self, claim: &Claim) -> bool {
+        match claim {
+            Claim::Ratio(_) => false,
+            Claim::Value(contender, _) => self.contenders().contains(contender),
+        }
+    }
+
+    /// A table for each that is compared: a line for each load and figure, a column for each other.
+    fn ratio_tables(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for of in self.contenders() {
+            let pairs = self.pairs.iter().filter(|pair| pair.of.contender == of);
+            let estimates: Vec<(&Pair, Estimate)> = pairs
+                .filter_map(|pair| Some((pair, self.ratio(pair)?)))
+                .collect();
+            if estimates.is_empty() {
+                continue;
+            }
+            let others = distinct(estimates.iter().map(|(pair, _)| pair.to.contender));
+            let rows = distinct(
+                estimates
+                    .iter()
+                    .map(|(pair, _)| (pair.of.load, pair.figure)),
+            );
+            lines.extend([
+                String::new(),
+                format!("## Ratios of {of} to"),
+                String::new(),
+            ]);
+            let mut columns = vec!["load", "figure"];
+            columns.extend(&others);
+            lines.extend(head(&columns));
+            for (load, figure) in rows {
+                let mut cells = vec![load.to_string(), figure.name().to_owned()];
+                cells.extend(others.iter().map(|other| {
+                    let is_it = |(pair, _): &&(&Pair, Estimate)| {
+                        (pair.of.load, pair.figure, pair.to.contender) == (load, figure, *other)
+                    };
+                    let found = estimates.iter().find(is_it);
+                    found
+                        .map(|(_, estimate)| short(estimate))
+                        .unwrap_or_default()
+                }));
+                lines.push(row(&cells));
+            }
+        }
+        lines
     }
 
     fn figure_table(&self) -> Vec<String> {
         let mut rows = head(&[
-            "clients",
+            "load",
             "server",
             "replies/s",
             "server CPU, µs",
@@ -175,24 +263,27 @@ impl Report<'_> {
             "then reset",
             "lost",
         ]);
-        for clients in self.clients() {
+        for load in self.loads() {
             for contender in self.contenders() {
-                rows.push(row(&self.figures(contender, clients)));
+                let side = Side { contender, load };
+                if self.of(side).next().is_some() {
+                    rows.push(row(&self.figures(side)));
+                }
             }
         }
         rows
     }
 
     /// Medians of the rounds, but quantiles and counts of all rounds together.
-    fn figures(&self, contender: &str, clients: u16) -> Vec<String> {
-        let samples = || self.of(contender, clients);
+    fn figures(&self, side: Side) -> Vec<String> {
+        let samples = || self.of(side);
         let tally = together(samples());
         let mut figures = vec![
-            clients.to_string(),
-            contender.to_owned(),
+            side.load.to_string(),
+            side.contender.to_owned(),
             format!("{:.0}", median(samples().map(|sample| sample.tally.rate()))),
-            format!("{:.0}", median(samples().map(Sample::server_microseconds))),
-            format!("{:.0}", median(samples().map(Sample::machine_microseconds))),
+            format!("{:.1}", median(samples().map(Sample::server_microseconds))),
+            format!("{:.1}", median(samples().map(Sample::machine_microseconds))),
         ];
         let milliseconds = tally.quantiles().map(|time| time / 1000.0);
         figures.extend(milliseconds.map(|time| format!("{time:.2}")));
@@ -200,6 +291,30 @@ impl Report<'_> {
         figures.push(tally.count(Ending::RepliedThenReset).to_string());
         figures.push(lost(&tally));
         figures
+    }
+
+    /// A line for each server of which something was counted or weighed.
+    fn quantity_table(&self) -> Vec<String> {
+        if self.readings.is_empty() {
+            return Vec::new();
+        }
+        let mut columns = vec!["server"];
+        columns.extend(Quantity::ALL.map(Quantity::name));
+        let mut rows = vec![
+            String::new(),
+            "## Counts and memory".to_owned(),
+            String::new(),
+        ];
+        rows.extend(head(&columns));
+        for contender in self.contenders() {
+            let mut cells = vec![contender.to_owned()];
+            cells.extend(Quantity::ALL.map(|quantity| {
+                let estimate = self.quantity(contender, quantity);
+                estimate.map_or_else(|| "–".to_owned(), |estimate| quantity.text(estimate.median))
+            }));
+            rows.push(row(&cells));
+        }
+        rows
     }
 
     fn faultlessness(&self) -> String {
@@ -227,33 +342,54 @@ impl Report<'_> {
     }
 
     /// Of one contender under one load, by round.
-    fn of(&self, contender: &str, clients: u16) -> impl Iterator<Item = &Sample> {
+    fn of(&self, side: Side) -> impl Iterator<Item = &Sample> {
         let is_it =
-            move |sample: &&Sample| sample.contender == contender && sample.clients == clients;
+            move |sample: &&Sample| sample.contender == side.contender && sample.load == side.load;
         self.samples.iter().filter(is_it)
     }
 
     /// Each load, from the lightest.
-    fn clients(&self) -> Vec<u16> {
-        let mut clients: Vec<u16> = self.samples.iter().map(|sample| sample.clients).collect();
-        clients.sort_unstable();
-        clients.dedup();
-        clients
+    fn loads(&self) -> Vec<Load> {
+        let mut loads: Vec<Load> = self.samples.iter().map(|sample| sample.load).collect();
+        loads.sort_unstable();
+        loads.dedup();
+        loads
     }
 
     /// In the order of the first round.
     fn contenders(&self) -> Vec<&'static str> {
-        let mut contenders = Vec::new();
-        for sample in self.samples {
-            if !contenders.contains(&sample.contender) {
-                contenders.push(sample.contender);
-            }
-        }
-        contenders
+        distinct(self.samples.iter().map(|sample| sample.contender))
     }
 }
 
-fn together<'a>(samples: impl Iterator<Item = &'a Sample>) -> Tally {
+/// Each once, in the order of its first.
+fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for value in values {
+        if !distinct.contains(&value) {
+            distinct.push(value);
+        }
+    }
+    distinct
+}
+
+fn ratio_name(pair: &Pair) -> String {
+    let (figure, of, to) = (pair.figure.name(), pair.of, pair.to);
+    if of.contender == to.contender {
+        format!("{figure}, {} : {}", of.contender, to.load)
+    } else {
+        format!("{figure}, {} : {}", of.contender, to.contender)
+    }
+}
+
+fn short(estimate: &Estimate) -> String {
+    let interval = estimate
+        .interval
+        .map(|(low, high)| format!(" [{low:.2}, {high:.2}]"));
+    format!("{:.2}{}", estimate.median, interval.unwrap_or_default())
+}
+
+pub(super) fn together<'a>(samples: impl Iterator<Item = &'a Sample>) -> Tally {
     let mut tally = Tally::new();
     for sample in samples {
         tally.merge(&sample.tally);
@@ -272,18 +408,6 @@ fn lost(tally: &Tally) -> String {
     } else {
         lost.join(", ")
     }
-}
-
-fn head(columns: &[&str]) -> Vec<String> {
-    let rule = vec!["---".to_owned(); columns.len()];
-    vec![
-        row(&columns.iter().map(ToString::to_string).collect::<Vec<_>>()),
-        row(&rule),
-    ]
-}
-
-fn row(cells: &[String]) -> String {
-    format!("| {} |", cells.join(" | "))
 }
 
 #[cfg(test)]

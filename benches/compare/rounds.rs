@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::exchange::Target;
-use super::load::{Tally, closed_loop};
+use super::load::{self, Load, Tally};
 use super::processor::{Moment, Spent};
 use super::say;
 use super::statistics::ratio;
@@ -21,13 +21,22 @@ pub(super) struct Contender {
 
     /// The process that all of its processes descend from.
     pub(super) pid: u32,
+
+    /// Whether it is measured under open loads, too.
+    pub(super) keeps_a_rate: bool,
+}
+
+impl Contender {
+    fn takes(&self, load: Load) -> bool {
+        self.keeps_a_rate || !matches!(load, Load::Open { .. })
+    }
 }
 
 /// One server under one load in one round.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
     pub(super) round: u32,
-    pub(super) clients: u16,
+    pub(super) load: Load,
     pub(super) contender: &'static str,
     pub(super) tally: Tally,
     pub(super) spent: Spent,
@@ -49,33 +58,86 @@ impl Sample {
     }
 }
 
-/// Measures them all, with progress on the terminal. Ends early with an error once `stop` is set.
+/// How much of something is done, and until when it may go on.
+#[derive(Debug)]
+pub(super) struct Course<'a> {
+    done: usize,
+    all: usize,
+    began: Instant,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Course<'a> {
+    /// Of so many steps that take about as long as each other, until `stop` is set.
+    pub(super) fn new(all: usize, stop: &'a AtomicBool) -> Self {
+        Self {
+            done: 0,
+            all,
+            began: Instant::now(),
+            stop,
+        }
+    }
+
+    /// Fails once it is to be stopped.
+    pub(super) fn may_go_on(&self) -> Result<(), String> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err("stopped by a signal; nothing was written".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Tells that a step is done, and how long the others will take.
+    pub(super) fn step(&mut self, what: &str) {
+        self.done += 1;
+        let left = left(self.began.elapsed(), self.done, self.all);
+        say(&format!(
+            "{} of {}, {left} left: {what}",
+            self.done, self.all
+        ));
+    }
+}
+
+/// What remains of so many steps, if it goes on like this.
+fn left(elapsed: Duration, done: usize, all: usize) -> String {
+    let part = ratio(all.saturating_sub(done) as u64, ratio(done as u64, 1.0));
+    let seconds = elapsed.mul_f64(part).as_secs();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// Measures them all, with progress on the terminal.
 pub(super) fn run(
     contenders: &[Contender],
-    clients: &[u16],
+    loads: &[Load],
     rounds: u32,
     duration: Duration,
     stop: &AtomicBool,
 ) -> Result<Vec<Sample>, String> {
-    let mut samples = Vec::new();
+    let mut steps = Vec::new();
     for round in 0..rounds {
-        for &clients in clients {
-            for index in order(contenders.len(), round) {
-                if stop.load(Ordering::Relaxed) {
-                    return Err("stopped by a signal; nothing was written".to_owned());
-                }
-                let sample = measure(&contenders[index], clients, round, duration)?;
-                say(&progress(&sample, rounds));
-                samples.push(sample);
-            }
+        for &load in loads {
+            let order = order(contenders.len(), round).into_iter();
+            let order = order.map(|index| &contenders[index]);
+            steps.extend(
+                order
+                    .filter(|contender| contender.takes(load))
+                    .map(|contender| (round, load, contender)),
+            );
         }
+    }
+    let mut course = Course::new(steps.len(), stop);
+    let mut samples = Vec::new();
+    for (round, load, contender) in steps {
+        course.may_go_on()?;
+        let sample = measure(contender, load, round, duration)?;
+        course.step(&progress(&sample));
+        samples.push(sample);
     }
     Ok(samples)
 }
 
 /// Who goes first, second, … in a round: the first one changes, and every other time the direction, so that nobody always comes
 /// after the same one.
-fn order(count: usize, round: u32) -> Vec<usize> {
+pub(super) fn order(count: usize, round: u32) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.rotate_left(usize::try_from(round).unwrap_or(0) % count.max(1));
     if round % 2 == 1 {
@@ -84,35 +146,36 @@ fn order(count: usize, round: u32) -> Vec<usize> {
     order
 }
 
-fn measure(
+/// One measurement, after a warm-up.
+pub(super) fn measure(
     contender: &Contender,
-    clients: u16,
+    load: Load,
     round: u32,
     duration: Duration,
 ) -> Result<Sample, String> {
-    let load = |duration| {
-        let tally = closed_loop(&contender.target, clients, duration);
+    let ask = |duration| {
+        let tally = load::run(&contender.target, load, duration);
         tally.map_err(|error| format!("the load generator: {error}"))
     };
     let now = || Moment::now(contender.pid).map_err(|error| format!("processor time: {error}"));
-    load(duration / WARM_UP_PARTS)?;
+    ask(duration / WARM_UP_PARTS)?;
     let before = now()?;
-    let tally = load(duration)?;
+    let tally = ask(duration)?;
     let spent = now()?.since(&before);
     Ok(Sample {
         round,
-        clients,
+        load,
         contender: contender.name,
         tally,
         spent,
     })
 }
 
-fn progress(sample: &Sample, rounds: u32) -> String {
-    let (round, clients, contender) = (sample.round + 1, sample.clients, sample.contender);
-    let rate = sample.tally.rate();
+pub(super) fn progress(sample: &Sample) -> String {
+    let (round, load, contender) = (sample.round + 1, sample.load, sample.contender);
+    let (rate, cost) = (sample.tally.rate(), sample.server_microseconds());
     let mut line =
-        format!("round {round} of {rounds}, {clients} clients, {contender}: {rate:.0}/s");
+        format!("round {round}, {load}, {contender}: {rate:.0}/s, {cost:.1} µs of server CPU");
     for (ending, count) in sample.tally.faults() {
         let _written = write!(line, ", {count} {}", ending.name());
     }
@@ -152,5 +215,21 @@ mod tests {
             let others: BTreeSet<_> = (0..9).map(|round| before(round, who)).collect();
             assert!(others.len() > 2, "{who}: {others:?}");
         }
+    }
+
+    #[test]
+    fn what_is_left_is_as_slow_as_what_was_done() {
+        assert_eq!(left(Duration::from_secs(60), 1, 3), "2:00");
+        assert_eq!(left(Duration::from_secs(90), 9, 10), "0:10");
+        assert_eq!(left(Duration::from_secs(9), 9, 9), "0:00");
+    }
+
+    #[test]
+    fn a_course_ends_with_its_signal() {
+        let stop = AtomicBool::new(false);
+        let course = Course::new(1, &stop);
+        assert!(course.may_go_on().is_ok());
+        stop.store(true, Ordering::Relaxed);
+        assert!(course.may_go_on().is_err());
     }
 }

@@ -10,7 +10,8 @@ use std::{io, thread};
 use nix::unistd::{User, geteuid};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
-use super::exchange::{Target, exchange};
+use super::exchange::Target;
+use super::load;
 
 /// From the start to the first answer, and from SIGTERM to the end.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -20,7 +21,7 @@ const POLL: Duration = Duration::from_millis(10);
 const DESCRIPTORS_MAX: u64 = 65536;
 
 /// Who can't be served at once waits here, in the kernel. Of xinetd it is 64, whatever one says.
-const BACKLOG: u32 = 4096;
+pub(super) const BACKLOG: u32 = 4096;
 
 /// A server that runs, and is stopped when this is dropped.
 #[derive(Debug)]
@@ -31,7 +32,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn start(name: &'static str, command: &mut Command, folder: &Path) -> Result<Self, String> {
+    /// Starts it in the foreground. What it says goes to a file in the folder.
+    pub(super) fn start(
+        name: &'static str,
+        command: &mut Command,
+        folder: &Path,
+    ) -> Result<Self, String> {
         let log = folder.join(format!("{name}.log"));
         let mut start = || {
             let out = File::create(&log)?;
@@ -50,8 +56,8 @@ impl Server {
     pub(super) fn wait_for_reply(&mut self, target: &Target) -> Result<(), String> {
         let deadline = Instant::now() + START_MAX;
         loop {
-            let ending = exchange(target, Ipv4Addr::LOCALHOST)
-                .map_err(|error| format!("cannot ask {}: {error}", self.name))?;
+            let ending =
+                load::once(target).map_err(|error| format!("cannot ask {}: {error}", self.name))?;
             if ending.has_reply() {
                 return Ok(());
             }
@@ -92,34 +98,43 @@ impl Drop for Server {
     }
 }
 
-/// Lowers the number of descriptors that servers may have to a usual one: xinetd closes them all at its start, one by one,
-/// which takes minutes where a container allows a billion.
+/// Has this process and the servers have as many descriptors as they may, but not too many: xinetd closes them all at its
+/// start, one by one, which takes minutes where a container allows a billion.
 pub(super) fn limit_descriptors() -> Result<(), String> {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let limit = |limit: Option<u64>| Some(limit.unwrap_or(u64::MAX).min(DESCRIPTORS_MAX));
-    let lower = Rlimit {
-        current: limit(current),
-        maximum: limit(maximum),
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Some(maximum.unwrap_or(u64::MAX).min(DESCRIPTORS_MAX));
+    let both = Rlimit {
+        current: limit,
+        maximum: limit,
     };
-    setrlimit(Resource::Nofile, lower).map_err(|error| format!("descriptors: {error}"))
+    setrlimit(Resource::Nofile, both).map_err(|error| format!("descriptors: {error}"))
 }
 
-/// replyd with these services.
-pub(super) fn replyd(folder: &Path, binary: &Path, services: &str) -> Result<Server, String> {
-    let config = folder.join("server.toml");
+/// replyd, named like what it takes part as, with this configuration.
+pub(super) fn replyd(
+    folder: &Path,
+    name: &'static str,
+    binary: &Path,
+    config: &str,
+) -> Result<Server, String> {
+    let file = folder.join(format!("{name}.toml"));
     // No admin listener on a port that another replyd may have.
-    let text = format!("[admin]\nlisten = \"127.0.0.1:0\"\n{services}");
-    write(&config, &text)?;
+    write(&file, &format!("admin.listen = \"127.0.0.1:0\"\n{config}"))?;
     let mut command = Command::new(binary);
-    Server::start("replyd", command.arg("--config").arg(config), folder)
+    Server::start(name, command.arg("--config").arg(file), folder)
 }
 
 /// xinetd without its limits, which would close the port, and without its log and its look into hosts.allow.
-pub(super) fn xinetd(folder: &Path, addr: SocketAddr, program: &Path) -> Result<Server, String> {
+pub(super) fn xinetd(
+    folder: &Path,
+    addr: SocketAddr,
+    program: &Path,
+    arguments: &str,
+) -> Result<Server, String> {
     let config = folder.join("xinetd.conf");
     let text = format!(
         "service compared\n{{\n  type = UNLISTED\n  socket_type = stream\n  protocol = tcp\n  wait = no\n  \
-         bind = {ip}\n  port = {port}\n  user = {user}\n  server = {program}\n  \
+         bind = {ip}\n  port = {port}\n  user = {user}\n  server = {program}\n  server_args = {arguments}\n  \
          instances = UNLIMITED\n  per_source = UNLIMITED\n  cps = 1000000 1\n  flags = NOLIBWRAP\n  \
          log_on_success =\n  log_on_failure =\n}}\n",
         ip = addr.ip(),

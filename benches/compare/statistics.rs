@@ -18,6 +18,7 @@ pub(super) struct Estimate {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Bound {
     AtLeast(f64),
+    AtMost(f64),
 }
 
 /// Whether it does. The interval decides, not the median.
@@ -31,8 +32,10 @@ pub(super) enum Verdict {
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::AtLeast(least) = self;
-        write!(f, "≥ {least}")
+        match self {
+            Self::AtLeast(least) => write!(f, "≥ {least}"),
+            Self::AtMost(most) => write!(f, "≤ {most}"),
+        }
     }
 }
 
@@ -47,7 +50,7 @@ impl fmt::Display for Verdict {
 }
 
 impl Estimate {
-    /// Of the ratios of two figures of each round. A round has its own noise, which both have seen.
+    /// Of the ratios of two figures of each round, or of one figure of each. A round has its own noise, which both have seen.
     ///
     /// The interval is between two of the ratios themselves, as many from either end. How often that holds the true median
     /// follows from tosses of a coin alone, whatever the ratios are distributed like: no model, no random numbers.
@@ -66,10 +69,14 @@ impl Estimate {
     }
 
     pub(super) fn verdict(&self, bound: Bound) -> Verdict {
-        let Bound::AtLeast(least) = bound;
-        match self.interval {
-            Some((low, _)) if low >= least => Verdict::Met,
-            Some((_, high)) if high < least => Verdict::Missed,
+        let Some((low, high)) = self.interval else {
+            return Verdict::Uncertain;
+        };
+        match bound {
+            Bound::AtLeast(least) if low >= least => Verdict::Met,
+            Bound::AtLeast(least) if high < least => Verdict::Missed,
+            Bound::AtMost(most) if high <= most => Verdict::Met,
+            Bound::AtMost(most) if low > most => Verdict::Missed,
             _ => Verdict::Uncertain,
         }
     }
@@ -205,6 +212,10 @@ mod tests {
         assert_eq!(estimate.verdict(Bound::AtLeast(2.1)), Verdict::Uncertain);
         assert_eq!(estimate.verdict(Bound::AtLeast(8.0)), Verdict::Uncertain);
         assert_eq!(estimate.verdict(Bound::AtLeast(8.1)), Verdict::Missed);
+        assert_eq!(estimate.verdict(Bound::AtMost(8.0)), Verdict::Met);
+        assert_eq!(estimate.verdict(Bound::AtMost(7.9)), Verdict::Uncertain);
+        assert_eq!(estimate.verdict(Bound::AtMost(2.0)), Verdict::Uncertain);
+        assert_eq!(estimate.verdict(Bound::AtMost(1.9)), Verdict::Missed);
     }
 
     #[test]

@@ -2,16 +2,26 @@
 
 use std::time::Duration;
 
-use super::super::csv::csv;
+use super::super::csv::{self, csv};
 use super::super::processor::Spent;
 use super::*;
 
-const AT_LEAST_TWICE: Pair = Pair {
+const LOAD: Load = Load::Closed { clients: 4 };
+
+const FAST_TO_SLOW: Pair = Pair {
     figure: Figure::Rate,
-    of: "fast",
-    to: "slow",
-    bound: Some(Bound::AtLeast(2.0)),
+    of: side("fast"),
+    to: side("slow"),
 };
+
+const fn side(contender: &'static str) -> Side {
+    Side {
+        contender,
+        load: LOAD,
+    }
+}
+
+const AT_LEAST_TWICE: (Claim, Bound) = (Claim::Ratio(FAST_TO_SLOW), Bound::AtLeast(2.0));
 
 /// So many replies in a second.
 fn sample(round: u32, contender: &'static str, replies: u32, ending: Ending) -> Sample {
@@ -27,7 +37,7 @@ fn sample(round: u32, contender: &'static str, replies: u32, ending: Ending) -> 
     };
     Sample {
         round,
-        clients: 4,
+        load: LOAD,
         contender,
         tally,
         spent,
@@ -49,7 +59,9 @@ fn report(samples: &[Sample]) -> Report<'_> {
         title: "Fast beside slow",
         facts: NO_FACTS,
         samples,
-        pairs: &[AT_LEAST_TWICE],
+        readings: &[],
+        bounds: &[AT_LEAST_TWICE],
+        pairs: &[FAST_TO_SLOW],
         faultless: &["fast"],
     }
 }
@@ -59,7 +71,7 @@ fn ratios_are_of_the_same_round() {
     let samples = samples(Ending::Replied);
     let report = report(&samples);
     let text = report.markdown();
-    let row = "| 4 | rate, fast : slow | 3.00 | 3.00 to 3.00 | ≥ 2 | met |";
+    let row = "| 4 clients | rate, fast : slow | 3.00 | 3.00 to 3.00 | ≥ 2 | met |";
     assert!(text.contains(row), "{text}");
     assert!(
         text.contains("None of replyd's exchanges was lost"),
@@ -71,13 +83,13 @@ fn ratios_are_of_the_same_round() {
 #[test]
 fn a_bound_that_is_not_reached_is_no_good() {
     let swapped = Pair {
-        of: "slow",
-        to: "fast",
-        ..AT_LEAST_TWICE
+        of: side("slow"),
+        to: side("fast"),
+        ..FAST_TO_SLOW
     };
     let samples = samples(Ending::Replied);
     let report = Report {
-        pairs: &[swapped],
+        bounds: &[(Claim::Ratio(swapped), Bound::AtLeast(2.0))],
         ..report(&samples)
     };
     assert!(report.markdown().contains("| ≥ 2 | missed |"));
@@ -96,7 +108,59 @@ fn a_reset_behind_the_reply_is_no_good_where_none_may_be() {
 #[test]
 fn who_was_not_measured_has_no_ratio() {
     let samples = [sample(0, "slow", 10, Ending::Replied)];
-    assert!(report(&samples).ratios().is_empty());
+    let report = report(&samples);
+    assert!(report.ratio(&FAST_TO_SLOW).is_none());
+    assert!(!report.markdown().contains("Ratios"));
+    assert!(report.is_good(), "only those who take part are judged");
+}
+
+#[test]
+fn each_that_is_compared_has_a_table_of_its_ratios() {
+    let samples = samples(Ending::Replied);
+    let text = report(&samples).markdown();
+    let table = "## Ratios of fast to\n\n| load | figure | slow |\n| --- | --- | --- |\n\
+                 | 4 clients | rate | 3.00 [3.00, 3.00] |\n";
+    assert!(text.contains(table), "{text}");
+}
+
+#[test]
+fn quantities_are_judged_by_their_values() {
+    let samples = samples(Ending::Replied);
+    let reading = |round| Reading {
+        round,
+        contender: "fast",
+        quantity: Quantity::SystemCalls,
+        value: 7.5,
+    };
+    let readings: Vec<Reading> = (0..6).map(reading).collect();
+    let claim = Claim::Value("fast", Quantity::SystemCalls);
+    let told = |most, readings| {
+        let report = Report {
+            bounds: &[(claim, Bound::AtMost(most))],
+            readings,
+            ..report(&samples)
+        };
+        (report.is_good(), report.markdown())
+    };
+    let (is_good, text) = told(8.0, &readings);
+    let row = "|  | system calls an exchange, fast | 7.50 | 7.50 to 7.50 | ≤ 8 | met |";
+    assert!(is_good && text.contains(row), "{text}");
+    assert!(text.contains("| fast | 7.50 | – | – | – |"), "{text}");
+    assert!(!told(7.0, &readings).0);
+    let (_, text) = told(8.0, &[]);
+    assert!(text.contains("| not measured |"), "{text}");
+}
+
+#[test]
+fn readings_are_csv_too() {
+    let reading = Reading {
+        round: 1,
+        contender: "slow",
+        quantity: Quantity::SilentBytes,
+        value: 250.0,
+    };
+    let text = csv::readings(&[reading]);
+    assert!(text.ends_with("\n2,slow,bytes a silent connection,250.000\n"));
 }
 
 #[test]
@@ -115,7 +179,7 @@ fn csv_has_a_value_for_each_column() {
             .expect(column)]
     };
     assert_eq!(value("round"), "3");
-    assert_eq!(value("server_cpu_us"), "10000.0");
+    assert_eq!(value("server_cpu_us"), "10000.00");
     assert_eq!(value("replied_then_reset"), "10");
     assert_eq!(value("refused"), "0");
 }
