@@ -10,7 +10,10 @@
 //! A module of its own below `main.rs`, so that it can be compiled once more for its tests: a benchmark has no test harness.
 
 mod arguments;
+mod calls;
+mod chart;
 mod commands;
+mod crowd;
 mod csv;
 mod exchange;
 mod load;

@@ -2,10 +2,11 @@
 
 mod claims;
 mod contenders;
+mod picture;
 mod programs;
+mod slow;
 
 use std::num::NonZeroU32;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::arguments;
@@ -16,6 +17,7 @@ use super::rounds::{self, Contender};
 use super::{csv, say, scratch, servers, stopped_by_signals, wanted, write_results};
 use contenders::{Kind, Peer};
 use programs::Programs;
+use slow::Plan;
 
 /// What open loads are told in per cent of: the plain floor's rate with so many clients, measured for so long.
 const CALIBRATION: (u16, Duration) = (64, Duration::from_secs(3));
@@ -40,36 +42,41 @@ pub(super) fn run(peers: &arguments::Peers) -> Result<bool, String> {
     let folder = scratch()?;
     let programs = Programs::build(&kinds, folder.path(), &options.replyd)?;
     let loads = loads(peers, &programs, &mut facts)?;
+    let plan = Plan {
+        rounds: peers.crowd_rounds,
+        duration: peers.seconds,
+        folder: folder.path(),
+        stop: &stop,
+    };
+    let mut readings = plan.weigh(&kinds, &programs)?;
     let samples = {
-        let peers_running = contenders::start_all(&kinds, folder.path(), &programs)?;
-        measure(&peers_running, &loads, peers, &stop)?
+        let running = contenders::start_all(&kinds, folder.path(), &programs)?;
+        let contenders: Vec<Contender> =
+            running.iter().map(|peer| peer.contender.clone()).collect();
+        let mut samples = rounds::run(&contenders, &loads, peers.rounds, peers.seconds, &stop)?;
+        let (crowded, counted) = plan.measure(&running)?;
+        samples.extend(crowded);
+        readings.extend(counted);
+        samples
     };
     let (bounds, pairs) = (claims::bounds(&loads), claims::pairs(&loads));
     let report = Report {
         title: "A constant reply: replyd beside its peers",
         facts: &facts,
         samples: &samples,
-        readings: &[],
+        readings: &readings,
         bounds: &bounds,
         pairs: &pairs,
         faultless: &claims::FAULTLESS,
     };
-    let files = [
+    let mut files = vec![
         ("peers.md", report.markdown()),
         ("peers.csv", csv::csv(&samples)),
+        ("peers-counts.csv", csv::readings(&readings)),
     ];
+    files.extend(picture::svg(&samples).map(|svg| ("peers.svg", svg)));
     write_results(&options.output, &files)?;
     Ok(report.is_good())
-}
-
-fn measure(
-    running: &[Peer],
-    loads: &[Load],
-    peers: &arguments::Peers,
-    stop: &AtomicBool,
-) -> Result<Vec<rounds::Sample>, String> {
-    let contenders: Vec<Contender> = running.iter().map(|peer| peer.contender.clone()).collect();
-    rounds::run(&contenders, loads, peers.rounds, peers.seconds, stop)
 }
 
 /// The closed ones, and the open ones at the rates that are right here.

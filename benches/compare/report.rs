@@ -1,5 +1,6 @@
 //! What was measured, for people, in Markdown: bounds and their verdicts, ratios with their intervals, then the figures themselves.
 
+mod figures;
 mod table;
 
 use super::exchange::Ending;
@@ -110,6 +111,7 @@ impl Report<'_> {
         lines.extend(self.bound_table());
         lines.extend([String::new(), self.faultlessness()]);
         lines.extend(self.ratio_tables());
+        lines.extend(self.crowd_table());
         lines.extend(["", "## Figures", ""].map(str::to_owned));
         lines.extend(self.figure_table());
         lines.extend(self.quantity_table());
@@ -210,7 +212,8 @@ impl Report<'_> {
     fn ratio_tables(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for of in self.contenders() {
-            let pairs = self.pairs.iter().filter(|pair| pair.of.contender == of);
+            let is_of = |pair: &&Pair| pair.of.contender == of && pair.to.contender != of;
+            let pairs = self.pairs.iter().filter(is_of);
             let estimates: Vec<(&Pair, Estimate)> = pairs
                 .filter_map(|pair| Some((pair, self.ratio(pair)?)))
                 .collect();
@@ -248,71 +251,22 @@ impl Report<'_> {
         lines
     }
 
-    fn figure_table(&self) -> Vec<String> {
-        let mut rows = head(&[
-            "load",
-            "server",
-            "replies/s",
-            "server CPU, µs",
-            "machine CPU, µs",
-            "p50, ms",
-            "p99, ms",
-            "p99.9, ms",
-            "max, ms",
-            "replies",
-            "then reset",
-            "lost",
-        ]);
-        for load in self.loads() {
-            for contender in self.contenders() {
-                let side = Side { contender, load };
-                if self.of(side).next().is_some() {
-                    rows.push(row(&self.figures(side)));
-                }
-            }
+    /// Those under one load by themselves under another one.
+    fn crowd_table(&self) -> Vec<String> {
+        let is_of_itself = |pair: &&Pair| pair.of.contender == pair.to.contender;
+        let mut rows = Vec::new();
+        for pair in self.pairs.iter().filter(is_of_itself) {
+            let Some(estimate) = self.ratio(pair) else {
+                continue;
+            };
+            let (server, load) = (pair.of.contender.to_owned(), pair.of.load.to_string());
+            let figure = pair.figure.name().to_owned();
+            rows.push(row(&[server, load, figure, short(&estimate)]));
         }
-        rows
-    }
-
-    /// Medians of the rounds, but quantiles and counts of all rounds together.
-    fn figures(&self, side: Side) -> Vec<String> {
-        let samples = || self.of(side);
-        let tally = together(samples());
-        let mut figures = vec![
-            side.load.to_string(),
-            side.contender.to_owned(),
-            format!("{:.0}", median(samples().map(|sample| sample.tally.rate()))),
-            format!("{:.1}", median(samples().map(Sample::server_microseconds))),
-            format!("{:.1}", median(samples().map(Sample::machine_microseconds))),
-        ];
-        let milliseconds = tally.quantiles().map(|time| time / 1000.0);
-        figures.extend(milliseconds.map(|time| format!("{time:.2}")));
-        figures.push(tally.replies().to_string());
-        figures.push(tally.count(Ending::RepliedThenReset).to_string());
-        figures.push(lost(&tally));
-        figures
-    }
-
-    /// A line for each server of which something was counted or weighed.
-    fn quantity_table(&self) -> Vec<String> {
-        if self.readings.is_empty() {
-            return Vec::new();
-        }
-        let mut columns = vec!["server"];
-        columns.extend(Quantity::ALL.map(Quantity::name));
-        let mut rows = vec![
-            String::new(),
-            "## Counts and memory".to_owned(),
-            String::new(),
-        ];
-        rows.extend(head(&columns));
-        for contender in self.contenders() {
-            let mut cells = vec![contender.to_owned()];
-            cells.extend(Quantity::ALL.map(|quantity| {
-                let estimate = self.quantity(contender, quantity);
-                estimate.map_or_else(|| "–".to_owned(), |estimate| quantity.text(estimate.median))
-            }));
-            rows.push(row(&cells));
+        if !rows.is_empty() {
+            let title = ["", "## Ratios to the same server alone", ""].map(str::to_owned);
+            rows.splice(0..0, head(&["server", "load", "figure", "ratio"]));
+            rows.splice(0..0, title);
         }
         rows
     }
@@ -389,25 +343,12 @@ fn short(estimate: &Estimate) -> String {
     format!("{:.2}{}", estimate.median, interval.unwrap_or_default())
 }
 
-pub(super) fn together<'a>(samples: impl Iterator<Item = &'a Sample>) -> Tally {
+fn together<'a>(samples: impl Iterator<Item = &'a Sample>) -> Tally {
     let mut tally = Tally::new();
     for sample in samples {
         tally.merge(&sample.tally);
     }
     tally
-}
-
-/// Those without a whole reply, by kind.
-fn lost(tally: &Tally) -> String {
-    let lost = tally.faults().filter(|(ending, _)| !ending.has_reply());
-    let lost: Vec<String> = lost
-        .map(|(ending, count)| format!("{count} {}", ending.name()))
-        .collect();
-    if lost.is_empty() {
-        "0".to_owned()
-    } else {
-        lost.join(", ")
-    }
 }
 
 #[cfg(test)]

@@ -101,13 +101,21 @@ impl Drop for Server {
 /// Has this process and the servers have as many descriptors as they may, but not too many: xinetd closes them all at its
 /// start, one by one, which takes minutes where a container allows a billion.
 pub(super) fn limit_descriptors() -> Result<(), String> {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let limit = Some(maximum.unwrap_or(u64::MAX).min(DESCRIPTORS_MAX));
-    let both = Rlimit {
-        current: limit,
-        maximum: limit,
+    let set = |limit| {
+        setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: limit,
+                maximum: limit,
+            },
+        )
     };
-    setrlimit(Resource::Nofile, both).map_err(|error| format!("descriptors: {error}"))
+    // Who is not root may not have more than there was.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let lower = Some(maximum.unwrap_or(u64::MAX).min(DESCRIPTORS_MAX));
+    set(Some(DESCRIPTORS_MAX))
+        .or_else(|_| set(lower))
+        .map_err(|error| format!("descriptors: {error}"))
 }
 
 /// replyd, named like what it takes part as, with this configuration.

@@ -87,7 +87,14 @@ impl Kind {
         matches!(self, Self::Tokio | Self::Hyper)
     }
 
-    pub(super) fn is_http(self) -> bool {
+    pub(super) fn is_replyd(self) -> bool {
+        matches!(
+            self,
+            Self::Replyd | Self::ReplydUndeferred | Self::ReplydHttp | Self::ReplydHttpUndeferred
+        )
+    }
+
+    fn is_http(self) -> bool {
         matches!(
             self,
             Self::NginxHttp
@@ -223,7 +230,7 @@ fn start_haproxy(name: &'static str, folder: &Path, addr: SocketAddr) -> Result<
     let file = folder.join("haproxy.cfg");
     let patience = format!("{PATIENCE_SECONDS}s");
     let text = format!(
-        "global\n  maxconn 9900\ndefaults\n  mode http\n  option httpclose\n  timeout client {patience}\n  \
+        "global\n  maxconn 12000\ndefaults\n  mode http\n  option httpclose\n  timeout client {patience}\n  \
          timeout http-request {patience}\nfrontend compared\n  bind {addr} backlog {BACKLOG}\n  \
          http-request return status 200 content-type text/plain string \"{WORD}\\n\"\n"
     );
