@@ -44,7 +44,7 @@ pub(super) struct Crowd {
 impl Crowd {
     /// Connects so many, and waits until the server has each of them: one that defers its accept has it after some seconds.
     pub(super) fn open(target: &Target, pid: u32, count: u16) -> Result<Self, String> {
-        let before = descriptors(pid)?;
+        let before = at_rest(pid)?;
         let each = (0..u32::from(count)).map(|number| silent(target, number));
         let sockets = each
             .collect::<rustix::io::Result<_>>()
@@ -55,7 +55,7 @@ impl Crowd {
             before,
         };
         let wanted = before + usize::from(count);
-        settle(pid, "took in", |now| now >= wanted)?;
+        settle(pid, "taken in", |now| now >= wanted)?;
         Ok(crowd)
     }
 
@@ -92,6 +92,20 @@ fn silent(target: &Target, number: u32) -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// A server's descriptors, once those of the connections before are closed.
+fn at_rest(pid: u32) -> Result<usize, String> {
+    let deadline = Instant::now() + SETTLE_MAX;
+    let mut before = descriptors(pid)?;
+    loop {
+        thread::sleep(REST);
+        let now = descriptors(pid)?;
+        if now == before || Instant::now() > deadline {
+            return Ok(now);
+        }
+        before = now;
+    }
+}
+
 /// Waits until a server's descriptors are as they are to be.
 fn settle(pid: u32, what: &str, is_settled: impl Fn(usize) -> bool) -> Result<(), String> {
     let deadline = Instant::now() + SETTLE_MAX;
@@ -103,7 +117,7 @@ fn settle(pid: u32, what: &str, is_settled: impl Fn(usize) -> bool) -> Result<()
         }
         if Instant::now() > deadline {
             return Err(format!(
-                "a server has not {what} a crowd in time: it has {now} descriptors"
+                "it has not {what} a crowd in time: it has {now} descriptors"
             ));
         }
         thread::sleep(POLL);

@@ -11,8 +11,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
+
+const BACKLOG: u32 = 4096;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,8 +38,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// As `TcpListener::bind`, but with the backlog that the other servers have.
+fn listener(addr: &str) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr.parse().map_err(io::Error::other)?)?;
+    socket.listen(BACKLOG)
+}
+
 async fn serve_raw(addr: &str, reply: &'static [u8]) -> io::Result<()> {
-    let listener = TcpListener::bind(addr).await?;
+    let listener = listener(addr)?;
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(async move {
@@ -57,7 +67,7 @@ async fn answer(mut stream: TcpStream, reply: &[u8]) -> io::Result<()> {
 }
 
 async fn serve_http(addr: &str, reply: &'static [u8]) -> io::Result<()> {
-    let listener = TcpListener::bind(addr).await?;
+    let listener = listener(addr)?;
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(async move {
@@ -67,7 +77,9 @@ async fn serve_http(addr: &str, reply: &'static [u8]) -> io::Result<()> {
             let mut connection = http1::Builder::new();
             connection.keep_alive(false);
             // A client that is gone is its own affair.
-            let _done = connection.serve_connection(TokioIo::new(stream), service).await;
+            let _done = connection
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
