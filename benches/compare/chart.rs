@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::statistics::median;
+
 /// Sizes are in pixels.
 const WIDTH: f64 = 860.0;
 const LABELS: f64 = 190.0;
@@ -12,6 +14,12 @@ const BAR: f64 = 16.0;
 const TITLE: f64 = 58.0;
 const PANEL_TITLE: f64 = 34.0;
 const PANEL_GAP: f64 = 14.0;
+
+/// The longest bar.
+const BAR_MAX: f64 = WIDTH - 2.0 * MARGIN - LABELS - VALUES;
+
+/// Bars of so many times the median are cut, or the others could not be told apart.
+const CUT_FROM: f64 = 4.0;
 
 const ACCENT: &str = "#0b6bcb";
 const PLAIN: &str = "#b4bcc6";
@@ -95,22 +103,25 @@ impl Panel {
         }
     }
 
-    /// Pixels for one of what the bars are of: the longest, with its interval, fills the width.
+    /// Pixels for one of what the bars are of: the longest that is not cut fills the width with its interval.
     fn scale(&self) -> f64 {
-        let ends = self.bars.iter().map(|bar| {
-            let high = bar.interval.map_or(bar.value, |(_, high)| high);
-            high.max(bar.value)
-        });
-        let longest = ends.fold(0.0, f64::max);
-        if longest > 0.0 {
-            (WIDTH - 2.0 * MARGIN - LABELS - VALUES) / longest
-        } else {
-            0.0
+        let ends = self.bars.iter().map(Bar::end);
+        let ends: Vec<f64> = ends.filter(|end| *end > 0.0).collect();
+        if ends.is_empty() {
+            return 0.0;
         }
+        let cut = CUT_FROM * median(ends.iter().copied());
+        let longest = ends.into_iter().filter(|end| *end < cut);
+        BAR_MAX / longest.fold(0.0, f64::max)
     }
 }
 
 impl Bar {
+    fn end(&self) -> f64 {
+        let high = self.interval.map_or(self.value, |(_, high)| high);
+        high.max(self.value)
+    }
+
     fn draw(&self, svg: &mut String, y: f64, scale: f64) {
         let (left, middle) = (MARGIN + LABELS, y + BAR / 2.0);
         let baseline = middle + 4.5;
@@ -121,13 +132,21 @@ impl Bar {
         };
         let label = format!("text-anchor=\"end\" {weight}");
         text(svg, (left - 10.0, baseline), &self.label, &label, TEXT);
-        let width = self.value * scale;
+        let is_cut = self.end() * scale > BAR_MAX + 0.5; // of a pixel
+        let width = (self.value * scale).min(BAR_MAX);
         let _written = writeln!(
             svg,
             "<rect x=\"{left:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR}\" rx=\"2\" fill=\"{color}\"/>"
         );
         let mut end = left + width;
-        if let Some((low, high)) = self.interval {
+        if is_cut {
+            end = left + BAR_MAX;
+            let (x, top, down) = (end - 22.0, y - 2.0, BAR + 4.0);
+            let _written = writeln!(
+                svg,
+                "<path d=\"M{x:.1} {top:.1}l-7 {down}m11 -{down}l-7 {down}\" stroke=\"#ffffff\" stroke-width=\"2.5\" fill=\"none\"/>"
+            );
+        } else if let Some((low, high)) = self.interval {
             let (from, to) = (left + low * scale, left + high * scale);
             let (above, below) = (middle - 4.0, middle + 4.0);
             let _written = writeln!(
@@ -219,6 +238,17 @@ mod tests {
         assert!(svg.contains("H746.0"), "the whisker ends there:\n{svg}");
         assert!(svg.contains("Here &amp; there"));
         assert_eq!(svg.matches("<path").count(), 2);
+    }
+
+    #[test]
+    fn one_that_is_far_longer_is_cut_and_the_others_keep_their_scale() {
+        let ordinary = |value| bar("theirs", value, Some((value, value)));
+        let long = bar("slow", 1000.0, Some((900.0, 1100.0)));
+        let svg = svg(vec![ordinary(5.0), ordinary(10.0), long, ordinary(8.0)]);
+        assert!(svg.contains("width=\"266.0\""), "half of the width:\n{svg}");
+        assert_eq!(svg.matches("width=\"532.0\"").count(), 2, "{svg}");
+        assert_eq!(svg.matches("stroke=\"#ffffff\"").count(), 1, "{svg}");
+        assert!(svg.contains(">1,000<"), "{svg}");
     }
 
     #[test]

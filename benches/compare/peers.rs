@@ -48,12 +48,15 @@ pub(super) fn run(peers: &arguments::Peers) -> Result<bool, String> {
         folder: folder.path(),
         stop: &stop,
     };
+    say("weighing connections, of new servers each time");
     let mut readings = plan.weigh(&kinds, &programs)?;
     let samples = {
         let running = contenders::start_all(&kinds, folder.path(), &programs)?;
         let contenders: Vec<Contender> =
             running.iter().map(|peer| peer.contender.clone()).collect();
+        say("closed and open loads");
         let mut samples = rounds::run(&contenders, &loads, peers.rounds, peers.seconds, &stop)?;
+        say("beside a crowd, and counting system calls");
         let (crowded, counted) = plan.measure(&running)?;
         samples.extend(crowded);
         readings.extend(counted);

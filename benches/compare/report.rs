@@ -87,10 +87,9 @@ impl Report<'_> {
     /// Whether every bound is met, and nothing was lost.
     pub(super) fn is_good(&self) -> bool {
         let mut bounds = self.bounds.iter();
-        let is_met = |(claim, bound): &(Claim, Bound)| {
-            let estimate = self.estimate(claim);
-            // Who doesn't take part is not judged.
-            estimate.is_none_or(|estimate| estimate.verdict(*bound) == Verdict::Met)
+        let is_met = |(claim, bound): &(Claim, Bound)| match self.estimate(claim) {
+            Some(estimate) => estimate.verdict(*bound) == Verdict::Met,
+            None => !self.takes_part(claim),
         };
         bounds.all(is_met) && self.faults().is_empty()
     }
@@ -251,24 +250,37 @@ impl Report<'_> {
         lines
     }
 
-    /// Those under one load by themselves under another one.
+    /// Those under one load by themselves under another one: a line each, a column for each figure.
     fn crowd_table(&self) -> Vec<String> {
         let is_of_itself = |pair: &&Pair| pair.of.contender == pair.to.contender;
-        let mut rows = Vec::new();
-        for pair in self.pairs.iter().filter(is_of_itself) {
-            let Some(estimate) = self.ratio(pair) else {
-                continue;
-            };
-            let (server, load) = (pair.of.contender.to_owned(), pair.of.load.to_string());
-            let figure = pair.figure.name().to_owned();
-            rows.push(row(&[server, load, figure, short(&estimate)]));
+        let pairs = self.pairs.iter().filter(is_of_itself);
+        let estimates: Vec<(&Pair, Estimate)> = pairs
+            .filter_map(|pair| Some((pair, self.ratio(pair)?)))
+            .collect();
+        let figures = distinct(estimates.iter().map(|(pair, _)| pair.figure));
+        let sides = distinct(estimates.iter().map(|(pair, _)| pair.of));
+        if sides.is_empty() {
+            return Vec::new();
         }
-        if !rows.is_empty() {
-            let title = ["", "## Ratios to the same server alone", ""].map(str::to_owned);
-            rows.splice(0..0, head(&["server", "load", "figure", "ratio"]));
-            rows.splice(0..0, title);
+        let mut lines = ["", "## Ratios to the same server alone", ""]
+            .map(str::to_owned)
+            .to_vec();
+        let mut columns = vec!["load", "server"];
+        columns.extend(figures.iter().map(|figure| figure.name()));
+        lines.extend(head(&columns));
+        for side in sides {
+            let mut cells = vec![side.load.to_string(), side.contender.to_owned()];
+            cells.extend(figures.iter().map(|figure| {
+                let is_it =
+                    |(pair, _): &&(&Pair, Estimate)| (pair.of, pair.figure) == (side, *figure);
+                let found = estimates.iter().find(is_it);
+                found
+                    .map(|(_, estimate)| short(estimate))
+                    .unwrap_or_default()
+            }));
+            lines.push(row(&cells));
         }
-        rows
+        lines
     }
 
     fn faultlessness(&self) -> String {

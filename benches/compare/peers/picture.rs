@@ -20,7 +20,7 @@ pub(super) fn svg(samples: &[Sample]) -> Option<String> {
         panel(
             samples,
             Figure::Rate,
-            "Exchanges a second (more is better), client and server on the same two processors",
+            "Exchanges a second (more is better), client and server on the same processors",
         ),
     ];
     let chart = Chart {

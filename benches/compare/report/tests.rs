@@ -147,8 +147,36 @@ fn quantities_are_judged_by_their_values() {
     assert!(is_good && text.contains(row), "{text}");
     assert!(text.contains("| fast | 7.50 | – | – | – |"), "{text}");
     assert!(!told(7.0, &readings).0);
-    let (_, text) = told(8.0, &[]);
+    let (is_good, text) = told(8.0, &[]);
+    assert!(!is_good, "nobody knows");
     assert!(text.contains("| not measured |"), "{text}");
+}
+
+#[test]
+fn one_is_told_beside_itself_alone() {
+    const ALONE: Load = Load::Alone { clients: 4 };
+    let mut samples = samples(Ending::Replied);
+    let alone = samples.clone().into_iter().map(|sample| Sample {
+        load: ALONE,
+        ..sample
+    });
+    samples.extend(alone.collect::<Vec<_>>());
+    let to = Side {
+        load: ALONE,
+        ..side("fast")
+    };
+    let itself = Pair { to, ..FAST_TO_SLOW };
+    let report = Report {
+        pairs: &[itself],
+        bounds: &[(Claim::Ratio(itself), Bound::AtMost(1.0))],
+        ..report(&samples)
+    };
+    let text = report.markdown();
+    let table = "## Ratios to the same server alone\n\n| load | server | rate |\n| --- | --- | --- |\n\
+                 | 4 clients | fast | 1.00 [1.00, 1.00] |\n";
+    assert!(text.contains(table), "{text}");
+    let row = "| 4 clients | rate, fast : 4 clients, alone | 1.00 | 1.00 to 1.00 | ≤ 1 | met |";
+    assert!(text.contains(row), "{text}");
 }
 
 #[test]
