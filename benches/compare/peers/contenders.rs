@@ -131,8 +131,11 @@ impl Kind {
             Self::FloorPlain => start_floor(name, "plain", folder, addr, floor),
             Self::FloorSafe => start_floor(name, "safe", folder, addr, floor),
             Self::FloorBest => start_floor(name, "best", folder, addr, floor),
-            Self::NginxStream => start_nginx(name, folder, &nginx_stream(addr)),
-            Self::NginxHttp => start_nginx(name, folder, &nginx_http(addr)),
+            Self::NginxStream => {
+                let module = format!("load_module {NGINX_STREAM_MODULE};\n");
+                start_nginx(name, folder, &module, &nginx_stream(addr))
+            }
+            Self::NginxHttp => start_nginx(name, folder, "", &nginx_http(addr)),
             Self::Xinetd => servers::xinetd(folder, addr, floor, &format!("inetd {WORD}")),
             Self::Haproxy => start_haproxy(name, folder, addr),
             Self::Tokio | Self::Hyper => {
@@ -197,13 +200,19 @@ fn start_floor(
     Server::start(name, &mut command, folder)
 }
 
-fn start_nginx(name: &'static str, folder: &Path, blocks: &str) -> Result<Server, String> {
+/// `first` has to come before all else.
+fn start_nginx(
+    name: &'static str,
+    folder: &Path,
+    first: &str,
+    blocks: &str,
+) -> Result<Server, String> {
     let file = folder.join(format!("{name}.conf"));
     let folder_text = folder.display();
     let user = user()?;
     // As Debian ships it: a worker for each processor. Of workers that are not root's, `user` means nothing.
     let text = format!(
-        "load_module {NGINX_STREAM_MODULE};\nuser {user};\nworker_processes auto;\ndaemon off;\n\
+        "{first}user {user};\nworker_processes auto;\ndaemon off;\n\
          pid {folder_text}/{name}.pid;\nerror_log stderr crit;\nevents {{ worker_connections 16384; }}\n{blocks}"
     );
     write(&file, &text)?;
