@@ -14,6 +14,7 @@ const BAR: f64 = 16.0;
 const TITLE: f64 = 58.0;
 const PANEL_TITLE: f64 = 34.0;
 const PANEL_GAP: f64 = 14.0;
+const GROUP_GAP: f64 = 8.0;
 
 /// The longest bar.
 const BAR_MAX: f64 = WIDTH - 2.0 * MARGIN - LABELS - VALUES;
@@ -36,6 +37,9 @@ pub(super) struct Bar {
 
     /// One of ours.
     pub(super) is_accented: bool,
+
+    /// The first of those that belong together.
+    pub(super) is_first: bool,
 }
 
 /// Bars on one scale.
@@ -87,9 +91,9 @@ impl Chart<'_> {
 }
 
 impl Panel {
-    #[expect(clippy::cast_precision_loss, reason = "bars are few")]
     fn height(&self) -> f64 {
-        PANEL_TITLE + ROW * self.bars.len() as f64 + PANEL_GAP
+        let bars: f64 = self.bars.iter().map(Bar::height).sum();
+        PANEL_TITLE + bars + PANEL_GAP
     }
 
     fn draw(&self, svg: &mut String, top: f64) {
@@ -98,8 +102,8 @@ impl Panel {
         let scale = self.scale();
         let mut y = top + PANEL_TITLE;
         for bar in &self.bars {
-            bar.draw(svg, y, scale);
-            y += ROW;
+            y += bar.height();
+            bar.draw(svg, y - ROW, scale);
         }
     }
 
@@ -117,6 +121,10 @@ impl Panel {
 }
 
 impl Bar {
+    fn height(&self) -> f64 {
+        if self.is_first { ROW + GROUP_GAP } else { ROW }
+    }
+
     fn end(&self) -> f64 {
         let high = self.interval.map_or(self.value, |(_, high)| high);
         high.max(self.value)
@@ -206,6 +214,7 @@ mod tests {
             value,
             interval,
             is_accented: label == "ours",
+            is_first: false,
         }
     }
 
@@ -249,6 +258,18 @@ mod tests {
         assert_eq!(svg.matches("width=\"532.0\"").count(), 2, "{svg}");
         assert_eq!(svg.matches("stroke=\"#ffffff\"").count(), 1, "{svg}");
         assert!(svg.contains(">1,000<"), "{svg}");
+    }
+
+    #[test]
+    fn groups_are_apart() {
+        let one = bar("ours", 1.0, None);
+        let first = Bar {
+            is_first: true,
+            ..one.clone()
+        };
+        let apart = svg(vec![one.clone(), first]);
+        assert!(apart.contains("y=\"126.0\" width"), "{apart}");
+        assert!(svg(vec![one.clone(), one]).contains("y=\"118.0\" width"));
     }
 
     #[test]

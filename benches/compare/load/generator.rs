@@ -76,7 +76,7 @@ impl<'a> Generator<'a> {
 
     /// Asks until the window is over, and waits for the last ones. An error is this machine's: no descriptor, no port.
     pub(super) fn run(mut self, mut pace: Pace) -> io::Result<Tally> {
-        let timer = match pace {
+        let mut timer = match pace {
             Pace::Open(_) => Some(Timer::new(&self.epoll)?),
             _ => None,
         };
@@ -103,11 +103,11 @@ impl<'a> Generator<'a> {
                 self.sweep(now);
                 next_sweep = now + SWEEP;
             }
-            if let (Some(timer), Pace::Open(schedule)) = (&timer, &pace)
+            if let (Some(timer), Pace::Open(schedule)) = (&mut timer, &pace)
                 && may_begin
                 && !is_behind
             {
-                timer.set(schedule.next().saturating_duration_since(now))?;
+                timer.set(schedule.next(), now)?;
             }
             let patience = if is_behind { Duration::ZERO } else { SWEEP };
             self.wait(&mut events, patience)?;
@@ -300,25 +300,35 @@ impl<'a> Generator<'a> {
 
 /// Wakes epoll to the microsecond; its own timeout is in milliseconds.
 #[derive(Debug)]
-struct Timer(OwnedFd);
+struct Timer {
+    fd: OwnedFd,
+
+    /// For when it is set.
+    due: Option<Instant>,
+}
 
 impl Timer {
     fn new(epoll: &OwnedFd) -> io::Result<Self> {
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         // Told once each time, and so never read.
         let interest = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(epoll, &timer, epoll::EventData::new_u64(TIMER), interest)?;
-        Ok(Self(timer))
+        epoll::add(epoll, &fd, epoll::EventData::new_u64(TIMER), interest)?;
+        Ok(Self { fd, due: None })
     }
 
-    fn set(&self, patience: Duration) -> io::Result<()> {
+    fn set(&mut self, due: Instant, now: Instant) -> io::Result<()> {
+        if self.due == Some(due) {
+            return Ok(());
+        }
         // Nothing at all would stop it.
+        let patience = due.saturating_duration_since(now);
         let patience = patience.max(Duration::from_nanos(1));
         let once = Itimerspec {
             it_interval: Timespec::default(),
             it_value: Timespec::try_from(patience).expect("it is short"),
         };
-        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+        timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &once)?;
+        self.due = Some(due);
         Ok(())
     }
 }

@@ -46,6 +46,7 @@ fn panel(samples: &[Sample], figure: Figure, title: &str) -> Panel {
             value: estimate.median,
             interval: estimate.interval,
             is_accented: kind.is_replyd(),
+            is_first: kind == Kind::NginxHttp,
         })
     });
     Panel {
