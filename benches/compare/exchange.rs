@@ -7,6 +7,10 @@ const HTTP_REPLY_MAX: usize = 1024;
 
 const HTTP_OK: &[u8] = b"HTTP/1.1 200";
 
+/// What a server says that won't serve now: replyd over raw TCP, and everyone over HTTP.
+const BUSY: &[u8] = b"busy\n";
+const HTTP_BUSY: &[u8] = b"HTTP/1.1 503";
+
 /// Who is asked what, and what has to come back.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
@@ -58,6 +62,7 @@ impl Reply {
             End::Timeout => Ending::TimedOut,
             End::Reset if self.is_whole(received) => Ending::RepliedThenReset,
             End::Close if self.is_whole(received) => Ending::Replied,
+            End::Close if received == BUSY || received.starts_with(HTTP_BUSY) => Ending::Busy,
             _ if !self.may_begin_with(received) => Ending::Wrong,
             End::Close => Ending::Short,
             End::Reset => Ending::Reset,
@@ -109,6 +114,8 @@ pub(super) enum Ending {
     Short,
     /// Other bytes.
     Wrong,
+    /// A server's word that it won't serve now, as it has too much to do.
+    Busy,
     Refused,
     TimedOut,
     /// Its time had come, but too many were still under way.
@@ -117,12 +124,13 @@ pub(super) enum Ending {
 
 impl Ending {
     /// Each of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Replied,
         Self::RepliedThenReset,
         Self::Reset,
         Self::Short,
         Self::Wrong,
+        Self::Busy,
         Self::Refused,
         Self::TimedOut,
         Self::NotStarted,
@@ -135,6 +143,7 @@ impl Ending {
             Self::Reset => "reset",
             Self::Short => "short",
             Self::Wrong => "wrong",
+            Self::Busy => "busy",
             Self::Refused => "refused",
             Self::TimedOut => "timed out",
             Self::NotStarted => "not started",
@@ -170,6 +179,7 @@ mod tests {
         check(&reply, "", [Ending::Short, Ending::Reset]);
         check(&reply, "answers", [Ending::Wrong; 2]);
         check(&reply, "nswer", [Ending::Wrong; 2]);
+        check(&reply, "busy\n", [Ending::Busy, Ending::Wrong]);
         assert_eq!(
             reply.buffer_len(),
             7,
@@ -185,7 +195,9 @@ mod tests {
         check(&reply, &format!("{head}ok\n"), whole);
         check(&reply, &format!("{head}o"), [Ending::Short, Ending::Reset]);
         check(&reply, "HTTP/1", [Ending::Short, Ending::Reset]);
-        check(&reply, "HTTP/1.1 503 No\r\n\r\nok\n", [Ending::Wrong; 2]);
+        check(&reply, "HTTP/1.1 404 No\r\n\r\nok\n", [Ending::Wrong; 2]);
+        let busy = [Ending::Busy, Ending::Wrong];
+        check(&reply, "HTTP/1.1 503 No\r\n\r\nbusy\n", busy);
         check(&reply, "ok\n", [Ending::Wrong; 2]);
     }
 

@@ -42,6 +42,8 @@ impl Server {
         let mut start = || {
             let out = File::create(&log)?;
             let err = out.try_clone()?;
+            // cargo's, which would cost each program that a server starts a search in folders of no use to it.
+            command.env_remove("LD_LIBRARY_PATH");
             command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()
         };
         let process = start().map_err(|error| format!("cannot start {name}: {error}"))?;
