@@ -3,7 +3,7 @@
 use crate::command::report::{Report, RunResult};
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
-use crate::exchange::{CONTINUE, Close, Context, Exchange, State, goes_on};
+use crate::exchange::{CONTINUE, Close, Context, Exchange, State};
 use crate::reply::http::HttpOptions;
 use crate::reply::output::Output;
 use crate::reply::page::Page;
@@ -236,6 +236,11 @@ fn keep_only(kept: &mut Vec<u8>, keep: usize) {
     if kept.capacity() > keep + SLACK_BYTES {
         kept.shrink_to(keep);
     }
+}
+
+/// Whether a job makes another part.
+pub(super) fn goes_on(job: Option<&Job>) -> bool {
+    job.is_some_and(|job| !job.is_over())
 }
 
 fn put_back(output: Output, buffers: &mut Buffers) {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::command::Delivery;
+use crate::exchange::answer::goes_on;
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
 use crate::peer::Peer;
@@ -382,11 +383,6 @@ impl Exchange {
         };
         self.replace(finished, &mut Buffers::default());
     }
-}
-
-/// Whether a job makes another part.
-fn goes_on(job: Option<&Job>) -> bool {
-    job.is_some_and(|job| !job.is_over())
 }
 
 impl Default for Exchange {
