@@ -142,9 +142,15 @@ pub(super) fn xinetd(
     arguments: &str,
 ) -> Result<Server, String> {
     let config = folder.join("xinetd.conf");
+    // It takes no key without a value.
+    let arguments = if arguments.is_empty() {
+        String::new()
+    } else {
+        format!("server_args = {arguments}\n  ")
+    };
     let text = format!(
         "service compared\n{{\n  type = UNLISTED\n  socket_type = stream\n  protocol = tcp\n  wait = no\n  \
-         bind = {ip}\n  port = {port}\n  user = {user}\n  server = {program}\n  server_args = {arguments}\n  \
+         bind = {ip}\n  port = {port}\n  user = {user}\n  server = {program}\n  {arguments}\
          instances = UNLIMITED\n  per_source = UNLIMITED\n  cps = 1000000 1\n  flags = NOLIBWRAP\n  \
          log_on_success =\n  log_on_failure =\n}}\n",
         ip = addr.ip(),
