@@ -41,9 +41,6 @@ SLOW_ROUNDS = 12
 TOLERANCE = 0.06  # runs of one binary, alone or beside a compiler on all processors, differed by up to 5 %
 
 FLAT = 0.10
-# The acceptor looks at every listener in every turn (engine/acceptor/: accept, measure_listeners, listeners_due). To be
-# FLAT once it doesn't.
-FLAT_BY_SERVICES = 1.5
 SERVICES = 100
 FEW, MANY = 10, 10_000
 DESCRIPTORS = 2 * MANY  # ours are as many as replyd's, each has its own limit; valgrind takes some
@@ -88,11 +85,11 @@ def crowd(replyd, count):
         yield
 
 
-def flat(what, few, many, limit=FLAT):
+def flat(what, few, many):
     """The fault, if it is not."""
     growth = many / few - 1
-    if abs(growth) > limit:
-        yield f"{what}: {few:.2f} becomes {many:.2f} ({growth:+.1%}), more than {limit:.0%}: something grows with their number"
+    if abs(growth) > FLAT:
+        yield f"{what}: {few:.2f} becomes {many:.2f} ({growth:+.1%}), more than {FLAT:.0%}: something grows with their number"
 
 
 class Cost:
@@ -179,7 +176,7 @@ class Cost:
         with Callgrind(config(HUNDRED)) as replyd:
             hundred = self.slow(replyd, "text")
         self.report.note(f"{one:.0f}, {hundred:.0f}")
-        yield from flat("instructions", one, hundred, FLAT_BY_SERVICES)
+        yield from flat("instructions", one, hundred)
 
     def instructions_by_connections(self):
         """Flat."""
