@@ -23,6 +23,11 @@ const REST: Duration = Duration::from_millis(300);
 /// Descriptors that a server may have opened or closed besides.
 const SLACK: usize = 16;
 
+/// So many connect at a time, and so long after those before. One that is deferred stays in the kernel's queue for a second:
+/// with more than a backlog of 4096 there, some are forgotten, and come in only when they have something to say.
+const AT_ONCE: u32 = 1000;
+const BETWEEN: Duration = Duration::from_millis(400);
+
 /// For one connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
@@ -45,10 +50,14 @@ impl Crowd {
     /// Connects so many, and waits until the server has each of them: one that defers its accept has it after some seconds.
     pub(super) fn open(target: &Target, pid: u32, count: u16) -> Result<Self, String> {
         let before = at_rest(pid)?;
-        let each = (0..u32::from(count)).map(|number| silent(target, number));
-        let sockets = each
-            .collect::<rustix::io::Result<_>>()
-            .map_err(|error| format!("a silent connection: {error}"))?;
+        let mut sockets = Vec::with_capacity(usize::from(count));
+        for number in 0..u32::from(count) {
+            if number > 0 && number % AT_ONCE == 0 {
+                thread::sleep(BETWEEN);
+            }
+            let socket = silent(target, number);
+            sockets.push(socket.map_err(|error| format!("a silent connection: {error}"))?);
+        }
         let crowd = Self {
             sockets,
             pid,
