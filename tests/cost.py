@@ -32,6 +32,9 @@ ROUNDS = 8
 
 CALLS_MAX = 8.0  # an exchange, at saturation
 EPOLL_CTL_MAX = 0.1
+# Six for the connection, with recv twice; one epoll_wait; two of futex, as the worker is woken and sleeps again. An accept
+# in vain every other time would be half a call more.
+LONE_CALLS_MAX = 9.4
 
 # Under valgrind. Many at once, so that workers seldom sleep between two exchanges: one after another, rounds differ
 # by up to 30 %, by whether they do.
@@ -105,27 +108,39 @@ class Cost:
 
     # ── System calls ──
 
-    def calls(self, replyd):
+    def calls(self, replyd, clients=CLIENTS, exchanges=EXCHANGES):
         """System calls of an exchange by kind: of the round with the fewest, as a client that is kept from running
         is only ever looked at more often."""
         addr, (_, request) = replyd.addr("text"), KINDS["text"]
-        work = lambda: self.load.run(addr, CLIENTS, EXCHANGES, request)  # noqa: E731
+        work = lambda: self.load.run(addr, clients, exchanges, request)  # noqa: E731
         work()
         rounds = [self.trace(replyd.process.pid, work) for _ in range(ROUNDS)]
         fewest = min(rounds, key=lambda counts: sum(counts.values()))
-        return {call: count / (CLIENTS * EXCHANGES) for call, count in fewest.items()}
+        return {call: count / (clients * exchanges) for call, count in fewest.items()}
+
+    def told(self, calls):
+        """How many in all."""
+        total = sum(calls.values())
+        shown = [f"{call} {count:.2f}" for call, count in sorted(calls.items(), key=lambda item: -item[1]) if count >= 0.005]
+        self.report.note(f"{total:.2f} by {self.tool}: {', '.join(shown)}")
+        return total
 
     def saturation(self):
         """As few as the issue wants, of the service that a newcomer gets."""
         with Replyd(config([TEXT])) as replyd:
             calls = self.calls(replyd)
-        self.total = total = sum(calls.values())
-        shown = [f"{call} {count:.2f}" for call, count in sorted(calls.items(), key=lambda item: -item[1]) if count >= 0.005]
-        self.report.note(f"{total:.2f} by {self.tool}: {', '.join(shown)}")
+        self.total = total = self.told(calls)
         if total > CALLS_MAX:
             yield f"system calls: {total:.2f} an exchange, more than {CALLS_MAX}: see which, above"
         if calls.get("epoll_ctl", 0) > EPOLL_CTL_MAX:
             yield f"epoll_ctl: {calls['epoll_ctl']:.2f} an exchange, more than {EPOLL_CTL_MAX}"
+
+    def alone(self):
+        """One client, asking again and again: each of its exchanges finds everyone asleep."""
+        with Replyd(config([TEXT])) as replyd:
+            total = self.told(self.calls(replyd, 1, EXCHANGES * 10))
+        if total > LONE_CALLS_MAX:
+            yield f"system calls: {total:.2f} an exchange of a client alone, more than {LONE_CALLS_MAX}: see which, above"
 
     def calls_by_services(self):
         """Flat; beside 1 service is what was counted first."""
@@ -193,6 +208,7 @@ def groups(cost):
     """(title, descriptors it takes, faults)."""
     return [
         (f"system calls of an exchange, {CLIENTS} clients", 0, cost.saturation),
+        ("system calls of an exchange, 1 client", 0, cost.alone),
         (f"system calls beside 1 and {SERVICES} services", 0, cost.calls_by_services),
         (f"system calls beside {FEW} and {MANY} half-sent requests", DESCRIPTORS, cost.calls_by_connections),
         ("instructions of an exchange", 0, cost.instructions),
