@@ -2,6 +2,7 @@
 
 mod claims;
 mod contenders;
+mod kind;
 mod picture;
 mod programs;
 mod slow;
@@ -15,7 +16,8 @@ use super::machine::{self, Facts};
 use super::report::Report;
 use super::rounds::{self, Contender};
 use super::{csv, say, scratch, servers, stopped_by_signals, wanted, write_results};
-use contenders::{Kind, Peer};
+use contenders::Peer;
+use kind::Kind;
 use programs::Programs;
 use slow::Plan;
 

@@ -328,7 +328,7 @@ impl Connection {
         };
         match close {
             Close::Abort => transport.reset_on_close(),
-            // No look whether it is over: a peer can hardly have answered our end while we were sending it.
+            // No look whether it is over: a peer can hardly have answered our end while we sent it.
             Close::Linger if transport.end().is_ok() && !self.exchange.has_ended() => {
                 return Next::Linger;
             }

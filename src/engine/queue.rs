@@ -1,7 +1,7 @@
 //! The queue to the workers of one pool, and how they sleep while it is empty.
 //!
-//! A worker that finds nothing sleeps at once. The channel's own blocking receive would spin and yield first, which
-//! with one client after another costs more processor time than the exchange: see benches/README.md.
+//! A worker that finds nothing sleeps at once. The channel's own blocking receive would spin and
+//! yield first, which is lost processor time with one client after another: see benches/README.md.
 
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
@@ -64,7 +64,8 @@ pub(super) fn queue(capacity: usize, workers: usize) -> (Queue, QueueEnd) {
 }
 
 impl Queue {
-    /// Puts a task at the end, and wakes a worker if one sleeps. Gives it back if there is no room, or nobody to serve it.
+    /// Puts a task at the end, and wakes a worker if one sleeps. Gives it back if there is no room,
+    /// or nobody to serve it.
     pub(super) fn try_send(&self, task: Task) -> Result<(), Task> {
         let Some(tx) = &self.tx else {
             return Err(task);
@@ -107,8 +108,8 @@ impl QueueEnd {
         self.rx.len()
     }
 
-    /// The next task, for worker number `index`, which calls this from one thread; sleeps until there is one. `None` once
-    /// the queue is closed and empty.
+    /// The next task, for worker number `index`, which calls this from one thread; sleeps until
+    /// there is one. `None` once the queue is closed and empty.
     pub(super) fn next(&self, index: usize) -> Option<Task> {
         let sleeper = &self.sleepers[index];
         // Ends with a task, or with the end of the queue.

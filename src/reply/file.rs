@@ -19,8 +19,8 @@ use crate::reply::{Begun, Job, Made};
 /// Bytes read at once: what one open exchange may hold.
 const PART_BYTES: u64 = 64 * 1024;
 
-/// Jobs of one file kept for the next ones, so up to 1 MiB of buffers: what is read at a time, and what is
-/// sent meanwhile.
+/// Jobs of one file kept for the next ones, so up to 1 MiB of buffers: what is read at a time, and
+/// what is sent meanwhile.
 const SPARE_MAX: usize = 16;
 
 /// The file that a service replies with.

@@ -4,7 +4,7 @@ use super::super::load::Load;
 use super::super::readings::Quantity;
 use super::super::report::{Claim, Figure, Pair, Side};
 use super::super::statistics::Bound;
-use super::contenders::Kind;
+use super::kind::Kind;
 use super::slow::{ALONE, CROWDED};
 
 /// Of whom no exchange may be lost, cut or reset.

@@ -5,7 +5,7 @@ use super::super::load::Load;
 use super::super::report::Figure;
 use super::super::rounds::Sample;
 use super::super::statistics::Estimate;
-use super::contenders::Kind;
+use super::kind::Kind;
 
 const LOAD: Load = Load::Closed { clients: 64 };
 

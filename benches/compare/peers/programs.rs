@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::say;
-use super::contenders::Kind;
+use super::kind::Kind;
 
 const FLOOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/floors/floor.c");
 const ASYNCHRONOUS: &str = concat!(

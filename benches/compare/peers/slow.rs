@@ -12,7 +12,8 @@ use super::super::readings::{Quantity, Reading};
 use super::super::rounds::{Contender, Course, Sample, measure, order, progress};
 use super::super::scratch;
 use super::super::statistics::ratio;
-use super::contenders::{Kind, Peer};
+use super::contenders::Peer;
+use super::kind::Kind;
 use super::programs::Programs;
 
 const CLIENTS: u16 = 64;

@@ -1,9 +1,9 @@
 //! After the reply: waiting for the peer's end, so that our close destroys nothing.
 //!
-//! Most peers end their side soon, and how soon is much alike for all of them at one time: a peer that has to
-//! wait for its processor keeps others waiting, too. So a lingering connection stands in line until a peer's end
-//! is likely, and is looked at then with a plain receive; only one that is still open after a while costs a
-//! place in the poller and a deadline. It never goes back through the queue.
+//! Most peers end their side soon, and how soon is much alike for all of them at one time: what keeps
+//! one waiting for its processor keeps others, too. So a lingering connection stands in line until
+//! its peer's end is likely, and is looked at then with a plain receive; only one that is still open
+//! after a while costs a place in the poller and a deadline. It never goes back through the queue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ const LOOKED_AT: Duration = Duration::from_millis(30);
 /// How many are looked at in one turn.
 const LOOKS_PER_TURN: usize = 64;
 
-/// How long a connection stands in line before it is looked at, at the least and at the most. Below, hardly any peer has
-/// ended its side; above, sockets would be held for nothing.
+/// How long a connection stands in line before it is looked at, at the least and at the most.
+/// Below, hardly any peer has ended its side; above, sockets would be held for nothing.
 const PATIENCE_MIN: Duration = Duration::from_micros(500);
 const PATIENCE_MAX: Duration = Duration::from_millis(10);
 
-/// A look in vain makes the patience longer by this part of it, and one that was not makes it shorter by that: so one look
-/// in nine is in vain, whatever the peers are like.
+/// A look in vain makes the patience longer by this part of it, and one that was not makes it
+/// shorter by that: so one look in nine is in vain, whatever the peers are like.
 const LONGER_PARTS: u32 = 8;
 const SHORTER_PARTS: u32 = 64;
 
@@ -120,8 +120,8 @@ impl Acceptor {
         self.room.open() < open_before
     }
 
-    /// Looks at one that was taken out of the line; in vain, and it stands at its end again, or is the
-    /// poller's. Whether it is closed now; nothing of one that was before, or that the poller has.
+    /// Looks at one that was taken out of the line; in vain, and it stands at its end again, or is
+    /// the poller's. Whether it is closed now; nothing of one that was before, or that the poller has.
     fn look_at(&mut self, token: Token, now: Instant) -> Option<bool> {
         if self.room.waits_for(token) != Some(Wait::Linger) || self.room.has_deadline(token) {
             return None;
@@ -177,7 +177,8 @@ impl Acceptor {
 mod tests {
     use super::*;
 
-    /// The patience after looks at peers that end their side after `linger`, and how many of the last looks were in vain.
+    /// The patience after looks at peers that end their side after `linger`, and how many of the last
+    /// 1,000 looks were in vain.
     fn settled(linger: Duration) -> (Duration, usize) {
         const LOOKS: usize = 1000;
         let mut line = Line::new();
