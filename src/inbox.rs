@@ -2,8 +2,6 @@
 //!
 //! Bounded. Who sleeps in a poller is woken through a descriptor, and only then.
 
-pub(crate) mod bell;
-
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -12,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rustix::event::EventfdFlags;
 
-use crate::inbox::bell::Bell;
+use crate::bell::Bell;
 
 /// Sends to the thread.
 #[derive(Debug)]
@@ -103,7 +101,8 @@ impl<T> Inbox<T> {
 
     /// Awake again.
     pub(crate) fn get_up(&self) {
-        self.bell.0.get_up();
+        // Whoever has rung: it looks into the inbox either way.
+        let _was_rung = self.bell.0.get_up();
     }
 
     /// The bell was heard: it is silent again.

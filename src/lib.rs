@@ -21,7 +21,10 @@ pub mod peer;
 // What goes wrong again and again is said now and then.
 mod complaint;
 
-// A thread's inbox, and the bell that wakes it.
+// Who wakes a thread that sleeps.
+mod bell;
+
+// A thread's inbox.
 mod inbox;
 
 // `server.toml` as types; every error with its place.

@@ -99,7 +99,7 @@ pub(super) enum Next {
     Wait(Wait),
     /// It could go on, but it is others' turn.
     Again,
-    /// The reply is out; the peer hasn't ended its side yet.
+    /// The reply is out; whether the peer has ended its side is to be looked at.
     Linger,
     /// The socket is closed.
     Closed,
@@ -328,7 +328,8 @@ impl Connection {
         };
         match close {
             Close::Abort => transport.reset_on_close(),
-            // No look whether it is over: a peer can hardly have answered our end while we sent it.
+            // No look whether it is over: hardly any peer has answered our end while we sent it, and
+            // one that ended its side before that loses nothing by standing in line.
             Close::Linger if transport.end().is_ok() && !self.exchange.has_ended() => {
                 return Next::Linger;
             }

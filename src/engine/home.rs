@@ -19,7 +19,7 @@ pub(super) enum Home {
     Waits(Box<Connection>, Wait),
     /// It could go on at once.
     Again(Box<Connection>),
-    /// The reply is out; the peer hasn't ended its side yet.
+    /// The reply is out; whether the peer has ended its side is to be looked at.
     Lingers(Box<Connection>),
     /// The socket is closed.
     Closed(Box<Connection>),

@@ -8,8 +8,8 @@ use std::thread::{self, Thread};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 
+use crate::bell::Bell;
 use crate::engine::connection::Connection;
-use crate::inbox::bell::Bell;
 
 /// What goes through the queue.
 #[derive(Debug)]
@@ -64,15 +64,15 @@ pub(super) fn queue(capacity: usize, workers: usize) -> (Queue, QueueEnd) {
 }
 
 impl Queue {
-    /// Puts a task at the end, and wakes a worker if one sleeps. Gives it back if there is no room,
-    /// or nobody to serve it.
+    /// Puts a task at the end, and wakes a worker if one sleeps. Gives it back if there is no room, or
+    /// it is closed.
     pub(super) fn try_send(&self, task: Task) -> Result<(), Task> {
         let Some(tx) = &self.tx else {
             return Err(task);
         };
         tx.try_send(task).map_err(TrySendError::into_inner)?;
         // One is enough, and one that is awake looks into the queue before it sleeps.
-        let _rung = self.sleepers.iter().any(Sleeper::wake);
+        wake_one(&self.sleepers);
         Ok(())
     }
 
@@ -125,12 +125,21 @@ impl QueueEnd {
             if matches!(last_look, Err(TryRecvError::Empty)) {
                 thread::park();
             }
-            sleeper.bell.get_up();
+            let was_rung = sleeper.bell.get_up();
             if let Ok(task) = last_look {
+                if was_rung {
+                    // For another task, as it takes this one: somebody else is to come for it.
+                    wake_one(&self.sleepers);
+                }
                 return Some(task);
             }
         }
     }
+}
+
+/// Wakes the first that sleeps, if one does.
+fn wake_one(sleepers: &[Sleeper]) {
+    let _woken = sleepers.iter().any(Sleeper::wake);
 }
 
 impl Sleeper {

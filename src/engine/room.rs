@@ -152,7 +152,7 @@ impl Room {
     ) -> Result<Token, Reason> {
         let counts = &self.services[service];
         let is_service_full = counts.max_connections > 0 && counts.open >= counts.max_connections;
-        if self.open() >= self.max_connections || is_service_full {
+        if self.is_full() || is_service_full {
             return Err(Reason::MaxConnections);
         }
         if queued >= queue_capacity {
@@ -278,6 +278,11 @@ impl Room {
         let slots = self.slots.iter().filter(|slot| slot.state == asking);
         let longest = slots.min_by_key(|slot| slot.accepted_at)?;
         Some(longest.token)
+    }
+
+    /// Whether nobody is let in anymore, whatever the service.
+    pub(super) fn is_full(&self) -> bool {
+        self.open() >= self.max_connections
     }
 
     /// Connections let in and not closed.

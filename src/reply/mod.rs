@@ -183,7 +183,8 @@ pub enum Made {
         total_bytes: Option<u64>,
         /// What to send; empty for HEAD.
         bytes: Vec<u8>,
-        /// The job that makes the next part, or [is over](Job::is_over) and may be used again.
+        /// The job that makes the next part, or [is over](Job::is_over) and may be used again; `None`
+        /// of what was made at once.
         more: Option<Box<Job>>,
     },
 

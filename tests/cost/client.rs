@@ -2,7 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -11,8 +12,9 @@ use std::time::Duration;
 pub(crate) const LIVENESS: Duration = Duration::from_secs(10);
 
 /// Connections that the first round of a crowd has open at once, for each client: more than there
-/// ever are at once later, lingering ones included, so that each of those finds its memory there.
-const OPEN_AT_ONCE: usize = 16;
+/// ever are at once later, lingering ones included (for 10 ms at the most, unless the machine is very
+/// busy), so that each of those finds its memory there.
+const OPEN_AT_ONCE: usize = 128;
 
 /// What is sent.
 #[derive(Clone, Copy)]
@@ -36,6 +38,7 @@ struct Round {
 
     /// Exchanges of each; 0 ends the clients.
     exchanges: AtomicUsize,
+    has_failed: AtomicBool,
 }
 
 impl Crowd {
@@ -44,14 +47,16 @@ impl Crowd {
         let round = Arc::new(Round {
             barrier: Barrier::new(clients + 1),
             exchanges: AtomicUsize::new(0),
+            has_failed: AtomicBool::new(false),
         });
         let client = |_| {
             let round = Arc::clone(&round);
             thread::spawn(move || {
-                let mut open: Vec<TcpStream> =
-                    (0..OPEN_AT_ONCE).map(|_| ask(addr, request)).collect();
-                open.iter_mut().for_each(read_to_end);
-                drop(open);
+                round.note_failure(|| {
+                    let open = (0..OPEN_AT_ONCE).map(|_| ask(addr, request));
+                    let mut open: Vec<TcpStream> = open.collect();
+                    open.iter_mut().for_each(read_to_end);
+                });
                 round.follow(addr, request);
             })
         };
@@ -64,6 +69,8 @@ impl Crowd {
         self.round.exchanges.store(exchanges, Relaxed);
         self.round.barrier.wait();
         self.round.barrier.wait();
+        let has_failed = self.round.has_failed.load(Relaxed);
+        assert!(!has_failed, "a client has panicked, as said above");
     }
 }
 
@@ -90,10 +97,17 @@ impl Round {
             if exchanges == 0 {
                 return;
             }
-            for _ in 0..exchanges {
-                read_to_end(&mut ask(addr, request));
-            }
+            self.note_failure(|| {
+                (0..exchanges).for_each(|_| read_to_end(&mut ask(addr, request)));
+            });
             self.barrier.wait();
+        }
+    }
+
+    /// A client that panics still comes to the barrier: the others would wait there for ever.
+    fn note_failure(&self, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            self.has_failed.store(true, Relaxed);
         }
     }
 }

@@ -9,10 +9,11 @@ use replyd::metrics::LogMetrics;
 use crate::harness::{TestServer, service};
 
 /// The layers, each importing only from itself and those before it.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 15] = [
     "metrics",
     "peer",
     "complaint",
+    "bell",
     "inbox",
     "config",
     "import",

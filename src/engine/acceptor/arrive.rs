@@ -69,12 +69,17 @@ impl TurnedAway {
 }
 
 impl Acceptor {
-    /// Accepts from each listener that is ready or closing, and dismisses those turned away who have
-    /// had their time.
+    /// Accepts from each listener that is ready or closing, ends pauses that are over, and dismisses
+    /// those turned away who have had their time.
     pub(super) fn accept(&mut self, now: Instant) -> io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
+        // The poller tells of those that are always ready in an order of its own, always the same:
+        // each is to be the first at times, or the first one takes all the room there is.
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn % ready.len().max(1);
+        ready.rotate_left(first);
         for number in ready.drain(..) {
-            self.accept_in_turn(number, now)?;
+            self.accept_from_ready(number, now)?;
         }
         self.ready = ready;
         self.accept_from_closing(now)?;
@@ -84,8 +89,8 @@ impl Acceptor {
     }
 
     /// A batch, if the listener is one to accept from.
-    fn accept_in_turn(&mut self, number: usize, now: Instant) -> io::Result<()> {
-        let are_others_at_work = self.room.working() > 0;
+    fn accept_from_ready(&mut self, number: usize, now: Instant) -> io::Result<()> {
+        let are_others_about = self.room.working() > 0 || !self.turned_away.is_empty();
         let Some(listening) = self.listening(number) else {
             return Ok(());
         };
@@ -97,7 +102,7 @@ impl Acceptor {
         if let Some(listening) = self.listening(number) {
             listening.batch = match ended {
                 // Where nobody else was there, the next one would only be looked for in vain.
-                Batch::Full if are_others_at_work => (2 * batch).min(BATCH_MAX),
+                Batch::Full if are_others_about => (2 * batch).min(BATCH_MAX),
                 Batch::Full => batch,
                 Batch::Last | Batch::Paused => 1,
             };
@@ -187,8 +192,11 @@ impl Acceptor {
             (pool.queue.len(), pool.queue_capacity)
         };
         let admitted = self.room.admit(now, number, queued, capacity);
-        let is_full = admitted == Err(Reason::MaxConnections);
-        if is_full && (self.close_ended(now) || self.evicts && self.evict()) {
+        if admitted != Err(Reason::MaxConnections) {
+            return admitted;
+        }
+        let is_room_full = self.room.is_full();
+        if self.close_ended(is_room_full, now) || (is_room_full && self.evicts && self.evict()) {
             return self.room.admit(now, number, queued, capacity);
         }
         admitted

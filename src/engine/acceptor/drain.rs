@@ -118,9 +118,8 @@ impl Acceptor {
             return Ok(None);
         };
         let is_everyone_gone = self.hand_over(until, now)?;
-        let is_closing = self.listeners.iter().flatten();
-        let is_closing = is_closing.filter(|listening| listening.stage != Stage::Resting);
-        let is_over = is_everyone_gone && is_closing.count() == 0;
+        let mut listeners = self.listeners.iter().flatten();
+        let is_over = is_everyone_gone && listeners.all(|one| one.stage == Stage::Resting);
         if !is_over && now < until {
             return Ok(None);
         }

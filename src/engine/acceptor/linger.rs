@@ -2,8 +2,9 @@
 //!
 //! Most peers end their side soon, and how soon is much alike for all of them at one time: what keeps
 //! one waiting for its processor keeps others, too. So a lingering connection stands in line until
-//! its peer's end is likely, and is looked at then with a plain receive; only one that is still open
-//! after a while costs a place in the poller and a deadline. It never goes back through the queue.
+//! its peer's end is likely, and is looked at by the next turn with a plain receive; only one that is
+//! still open after a while costs a place in the poller and a deadline. It never goes back through the
+//! queue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -36,14 +37,16 @@ pub(super) struct Line {
     standing: VecDeque<(Token, Instant)>,
     patience: Duration,
 
-    /// In this turn they have all been looked at ahead of time.
+    /// In this turn as many as one looks at have been looked at ahead of time.
     is_hurried: bool,
 }
 
 impl Line {
-    pub(super) fn new() -> Self {
+    /// An empty line for `max_connections`.
+    pub(super) fn new(max_connections: usize) -> Self {
         Self {
-            standing: VecDeque::new(),
+            // Reserved, not touched: pages nobody came for cost nothing.
+            standing: VecDeque::with_capacity(max_connections),
             patience: PATIENCE_MIN,
             is_hurried: false,
         }
@@ -53,9 +56,18 @@ impl Line {
         self.standing.is_empty()
     }
 
-    /// Whether there are more than one turn looks at.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.standing.len() > LOOKS_PER_TURN
+    /// When the first is to be looked at, if there are more than one turn looks at: the last of them
+    /// would wait for seconds else.
+    pub(super) fn due_in_a_crowd(&self) -> Option<Instant> {
+        let is_crowded = self.standing.len() > LOOKS_PER_TURN;
+        let (_, since) = self.standing.front().filter(|_| is_crowded)?;
+        Some(*since + self.patience)
+    }
+
+    /// Puts as many as one turn looks at from the end of the line to its beginning.
+    fn last_first(&mut self) {
+        let count = self.standing.len().min(LOOKS_PER_TURN);
+        self.standing.rotate_right(count);
     }
 
     fn join(&mut self, token: Token, now: Instant) {
@@ -107,9 +119,15 @@ impl Acceptor {
 
     /// Somebody is there for whom there is no room: looks at those in line however long they have
     /// stood, once a turn. Whether that has closed any.
-    pub(super) fn close_ended(&mut self, now: Instant) -> bool {
+    ///
+    /// From the beginning of the line, where `is_room_full`; from its end where only the service is:
+    /// who has left it just now is there.
+    pub(super) fn close_ended(&mut self, is_room_full: bool, now: Instant) -> bool {
         if std::mem::replace(&mut self.line.is_hurried, true) {
             return false;
+        }
+        if !is_room_full {
+            self.line.last_first();
         }
         let open_before = self.room.open();
         for _ in 0..self.line.standing.len().min(LOOKS_PER_TURN) {
@@ -181,7 +199,7 @@ mod tests {
     /// 1,000 looks were in vain.
     fn settled(linger: Duration) -> (Duration, usize) {
         const LOOKS: usize = 1000;
-        let mut line = Line::new();
+        let mut line = Line::new(1);
         let mut look = || {
             let is_in_vain = line.patience < linger;
             line.looked(is_in_vain);
@@ -217,7 +235,7 @@ mod tests {
     #[test]
     fn nobody_is_looked_at_before_the_time_and_then_in_order() {
         let now = Instant::now();
-        let mut line = Line::new();
+        let mut line = Line::new(2);
         let tokens = [Token::new(0, 0), Token::new(1, 0)];
         line.join(tokens[0], now);
         line.join(tokens[1], now + PATIENCE_MIN);
@@ -228,5 +246,20 @@ mod tests {
             line.next(Duration::ZERO, now + PATIENCE_MIN),
             Some(tokens[1])
         );
+    }
+
+    #[test]
+    fn who_joined_last_can_be_looked_at_first() {
+        let now = Instant::now();
+        let count = 2 * LOOKS_PER_TURN;
+        let mut line = Line::new(count);
+        for index in (0..).take(count) {
+            line.join(Token::new(index, 0), now);
+        }
+        line.last_first();
+        let mut indexes = std::iter::from_fn(|| line.next(Duration::ZERO, now)).map(Token::index);
+        assert_eq!(indexes.next(), Some(LOOKS_PER_TURN));
+        assert_eq!(indexes.nth(LOOKS_PER_TURN - 1), Some(0));
+        assert_eq!(indexes.count(), LOOKS_PER_TURN - 1);
     }
 }

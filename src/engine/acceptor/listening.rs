@@ -35,8 +35,8 @@ pub(super) struct Listening {
     pub(super) stage: Stage,
     metrics: Option<ListenerMetrics>,
 
-    /// How many to accept this time: it grows while there are more, since an accept(2) that finds
-    /// nothing costs more than one that succeeds.
+    /// How many to accept this time: it grows while there are more and others are about, since an
+    /// accept(2) that finds nothing costs more than one that succeeds.
     pub(super) batch: usize,
     pub(super) errors_in_a_row: usize,
     pub(super) paused_until: Option<Instant>,

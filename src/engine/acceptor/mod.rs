@@ -50,9 +50,6 @@ const SPARE_MAX: usize = 1024;
 /// Longest sleep while a connection is in other hands: its end is told without waking us.
 const SLEEP_MAX: Duration = Duration::from_millis(30);
 
-/// The same while more linger than one turn looks at: the last of them would wait for seconds.
-const SLEEP_MAX_IN_CROWDS: Duration = Duration::from_millis(1);
-
 /// Bytes received or thrown away at once.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
@@ -69,6 +66,7 @@ pub(super) struct Acceptor {
 
     /// Those that the poller has told of in this turn.
     ready: Vec<usize>,
+    turn: usize,
     upkeep: Upkeep,
     pools: Vec<Pool>,
 
@@ -110,12 +108,13 @@ impl Acceptor {
             services: Vec::new(),
             listeners: Vec::new(),
             ready: Vec::new(),
+            turn: 0,
             upkeep: Upkeep::new(Instant::now()),
             pools: Vec::new(),
             closing: None,
             connections: Vec::with_capacity(limits.max_connections),
             spare: Vec::with_capacity(SPARE_MAX),
-            line: Line::new(),
+            line: Line::new(limits.max_connections),
             turned_away: TurnedAway::new(limits.max_turned_away),
             evicts: limits.evicts,
             calendar: Calendar::new(SystemTime::now()),
@@ -168,7 +167,7 @@ impl Acceptor {
             self.line.is_empty() && self.turned_away.is_empty() && self.room.working() == 0;
         [
             (!is_watching).then_some(SLEEP_MAX),
-            self.line.is_crowded().then_some(SLEEP_MAX_IN_CROWDS),
+            self.line.due_in_a_crowd().map(until),
             self.room.next_deadline().map(until),
             self.upkeep.due().map(until),
             self.drain_due(now).map(until),
@@ -278,6 +277,7 @@ impl Acceptor {
         } else if let Made::Part {
             more: Some(job), ..
         } = *made
+            && !job.is_over()
         {
             // Nobody waits for it anymore.
             self.services[service].discard(job);
@@ -312,7 +312,7 @@ impl Acceptor {
         if let Err(task) = pool.queue.try_send(Task::Serve(connection))
             && let Task::Serve(mut connection) = task
         {
-            // The queue holds all connections there can be, so its workers are gone.
+            // The queue holds all connections there can be, so it is closed.
             connection.abort(Outcome::Failed);
             self.count_closed(connection);
         }

@@ -90,12 +90,12 @@ fn who_has_ended_makes_room_for_who_comes_and_is_looked_for_once_a_turn() {
     let now = Instant::now();
     let (lingering, client) = arrive(&mut acceptor, now);
     acceptor.linger_from_now(lingering, now);
-    assert!(!acceptor.close_ended(now), "the peer is still there");
+    assert!(!acceptor.close_ended(true, now), "the peer is still there");
     drop(client);
-    assert!(!acceptor.close_ended(now), "not twice in a turn");
+    assert!(!acceptor.close_ended(true, now), "not twice in a turn");
     acceptor.linger(now);
     assert_eq!(acceptor.room.open(), 1, "in its turn it has time");
-    assert!(acceptor.close_ended(now));
+    assert!(acceptor.close_ended(true, now));
     assert_eq!(acceptor.room.open(), 0);
 }
 
