@@ -79,6 +79,23 @@ def tracer():
     return None
 
 
+@contextlib.contextmanager
+def ended(process):
+    """Ends it, whatever happens, if it has not ended by itself."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def interrupted(process):
+    """What it says on stderr once it is told to end."""
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=TOOL_SECONDS)[1]
+
+
 def by_perf(pid, work):
     """Counts by tracepoints, which don't distort what is counted."""
     command_read, command_write = os.pipe()
@@ -89,25 +106,19 @@ def by_perf(pid, work):
     perf = subprocess.Popen(command, pass_fds=(command_read, answer_write), stderr=subprocess.PIPE, text=True)
     os.close(command_read)
     os.close(answer_write)
-    try:
-        with os.fdopen(command_write, "w") as orders, os.fdopen(answer_read) as answers:
+    with ended(perf), os.fdopen(command_write, "w") as orders, os.fdopen(answer_read) as answers:
 
-            def order(what):
-                orders.write(f"{what}\n")
-                orders.flush()
-                if not answers.readline().strip("\n\0").startswith("ack"):
-                    raise Failure(f"perf has ended: {perf.communicate(timeout=TOOL_SECONDS)[1]}")
+        def order(what):
+            orders.write(f"{what}\n")
+            orders.flush()
+            if not answers.readline().strip("\n\0").startswith("ack"):
+                raise Failure(f"perf has ended: {perf.communicate(timeout=TOOL_SECONDS)[1]}")
 
-            order("enable")
-            with until_closed(pid):
-                work()
-            order("disable")
-            perf.send_signal(signal.SIGINT)
-            said = perf.communicate(timeout=TOOL_SECONDS)[1]
-    finally:
-        if perf.poll() is None:
-            perf.kill()
-            perf.wait()
+        order("enable")
+        with until_closed(pid):
+            work()
+        order("disable")
+        said = interrupted(perf)
     counts = {}
     for line in said.splitlines():
         count, _, event, *_ = [*line.split(";"), "", ""]
@@ -123,18 +134,13 @@ def by_strace(pid, work):
         threads = int(re.search(r"^Threads:\t(\d+)", status.read(), re.MULTILINE)[1])
     command = ["strace", "--follow-forks", "--summary-only", "--summary-columns=calls,name", "-p", str(pid)]
     strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
+    with ended(strace):
         attached = strace.stderr.readline()
         if f"with {threads} threads" not in attached:
             raise Failure(f"strace: {attached}")
         with until_closed(pid):
             work()
-        strace.send_signal(signal.SIGINT)
-        said = strace.communicate(timeout=TOOL_SECONDS)[1]
-    finally:
-        if strace.poll() is None:
-            strace.kill()
-            strace.wait()
+        said = interrupted(strace)
     counts = {call: int(count) for count, call in re.findall(r"^ *(\d+) (\w+)$", said, re.MULTILINE)}
     counts.pop("total", None)
     return counts

@@ -207,15 +207,20 @@ impl Report<'_> {
         }
     }
 
+    /// Of those pairs that were measured.
+    fn estimates(&self, is_wanted: impl Fn(&Pair) -> bool) -> Vec<(&Pair, Estimate)> {
+        let pairs = self.pairs.iter().filter(|pair| is_wanted(pair));
+        pairs
+            .filter_map(|pair| Some((pair, self.ratio(pair)?)))
+            .collect()
+    }
+
     /// A table for each that is compared: a line for each load and figure, a column for each other.
     fn ratio_tables(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for of in self.contenders() {
-            let is_of = |pair: &&Pair| pair.of.contender == of && pair.to.contender != of;
-            let pairs = self.pairs.iter().filter(is_of);
-            let estimates: Vec<(&Pair, Estimate)> = pairs
-                .filter_map(|pair| Some((pair, self.ratio(pair)?)))
-                .collect();
+            let is_of = |pair: &Pair| pair.of.contender == of && pair.to.contender != of;
+            let estimates = self.estimates(is_of);
             if estimates.is_empty() {
                 continue;
             }
@@ -236,13 +241,9 @@ impl Report<'_> {
             for (load, figure) in rows {
                 let mut cells = vec![load.to_string(), figure.name().to_owned()];
                 cells.extend(others.iter().map(|other| {
-                    let is_it = |(pair, _): &&(&Pair, Estimate)| {
+                    short_of(&estimates, |pair| {
                         (pair.of.load, pair.figure, pair.to.contender) == (load, figure, *other)
-                    };
-                    let found = estimates.iter().find(is_it);
-                    found
-                        .map(|(_, estimate)| short(estimate))
-                        .unwrap_or_default()
+                    })
                 }));
                 lines.push(row(&cells));
             }
@@ -252,11 +253,8 @@ impl Report<'_> {
 
     /// Those under one load by themselves under another one: a line each, a column for each figure.
     fn crowd_table(&self) -> Vec<String> {
-        let is_of_itself = |pair: &&Pair| pair.of.contender == pair.to.contender;
-        let pairs = self.pairs.iter().filter(is_of_itself);
-        let estimates: Vec<(&Pair, Estimate)> = pairs
-            .filter_map(|pair| Some((pair, self.ratio(pair)?)))
-            .collect();
+        let is_of_itself = |pair: &Pair| pair.of.contender == pair.to.contender;
+        let estimates = self.estimates(is_of_itself);
         let figures = distinct(estimates.iter().map(|(pair, _)| pair.figure));
         let sides = distinct(estimates.iter().map(|(pair, _)| pair.of));
         if sides.is_empty() {
@@ -271,12 +269,7 @@ impl Report<'_> {
         for side in sides {
             let mut cells = vec![side.load.to_string(), side.contender.to_owned()];
             cells.extend(figures.iter().map(|figure| {
-                let is_it =
-                    |(pair, _): &&(&Pair, Estimate)| (pair.of, pair.figure) == (side, *figure);
-                let found = estimates.iter().find(is_it);
-                found
-                    .map(|(_, estimate)| short(estimate))
-                    .unwrap_or_default()
+                short_of(&estimates, |pair| (pair.of, pair.figure) == (side, *figure))
             }));
             lines.push(row(&cells));
         }
@@ -346,6 +339,14 @@ fn ratio_name(pair: &Pair) -> String {
     } else {
         format!("{figure}, {} : {}", of.contender, to.contender)
     }
+}
+
+/// The one that is it, in short; nothing if it was not measured.
+fn short_of(estimates: &[(&Pair, Estimate)], is_it: impl Fn(&Pair) -> bool) -> String {
+    let found = estimates.iter().find(|(pair, _)| is_it(pair));
+    found
+        .map(|(_, estimate)| short(estimate))
+        .unwrap_or_default()
 }
 
 fn short(estimate: &Estimate) -> String {

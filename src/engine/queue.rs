@@ -26,9 +26,8 @@ pub(super) struct Queue {
     /// `None` once it is closed.
     tx: Option<Sender<Task>>,
 
-    /// For what is left when nobody is to be served anymore.
-    rx: Receiver<Task>,
-    sleepers: Arc<[Sleeper]>,
+    /// To wake who sleeps there, and for what is left when nobody is to be served anymore.
+    end: QueueEnd,
 }
 
 /// The workers' end.
@@ -55,12 +54,12 @@ pub(super) fn queue(capacity: usize, workers: usize) -> (Queue, QueueEnd) {
         thread: OnceLock::new(),
     };
     let sleepers: Arc<[Sleeper]> = (0..workers).map(sleeper).collect();
+    let end = QueueEnd { rx, sleepers };
     let queue = Queue {
         tx: Some(tx),
-        rx: rx.clone(),
-        sleepers: Arc::clone(&sleepers),
+        end: end.clone(),
     };
-    (queue, QueueEnd { rx, sleepers })
+    (queue, end)
 }
 
 impl Queue {
@@ -72,25 +71,25 @@ impl Queue {
         };
         tx.try_send(task).map_err(TrySendError::into_inner)?;
         // One is enough, and one that is awake looks into the queue before it sleeps.
-        wake_one(&self.sleepers);
+        wake_one(&self.end.sleepers);
         Ok(())
     }
 
     /// Tasks in it.
     pub(super) fn len(&self) -> usize {
-        self.rx.len()
+        self.end.len()
     }
 
     /// Takes a task out that no worker has taken.
     pub(super) fn take_unserved(&self) -> Option<Task> {
-        self.rx.try_recv().ok()
+        self.end.rx.try_recv().ok()
     }
 
     /// Ends the workers, once it is empty. What comes here all the same is given back.
     pub(super) fn close(&mut self) {
         self.tx = None;
-        self.rx = crossbeam_channel::never();
-        for sleeper in &*self.sleepers {
+        self.end.rx = crossbeam_channel::never();
+        for sleeper in &*self.end.sleepers {
             sleeper.wake();
         }
     }

@@ -38,7 +38,7 @@ pub struct PoolOptions {
     pub max_wait: Duration,
 }
 
-/// A pool, as the acceptor has it. Dropping it ends the workers, once the queue is empty.
+/// A pool, as the acceptor has it. Dropping it closes the queue.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) queue: Queue,

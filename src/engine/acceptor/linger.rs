@@ -95,7 +95,7 @@ impl Line {
 }
 
 impl Acceptor {
-    /// The reply is out. It is looked at later: at this moment it is not over.
+    /// The reply is out. It is looked at later: at this moment it hardly ever is over.
     pub(super) fn linger_from_now(&mut self, connection: Box<Connection>, now: Instant) {
         let token = connection.token;
         let was_working = self.room.wait(token, Wait::Linger, true, None);
