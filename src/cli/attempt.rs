@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::Path;
 
+use replyd::config::log::{self, Level, LogFormat};
 use replyd::config::reply::Body;
-use replyd::config::types::{self, Level, LogFormat};
+use replyd::config::types;
 use replyd::exchange::outcome::Outcome;
 use replyd::server::StartError;
 use replyd::server::trial::{Trial, TrialError};
@@ -77,16 +78,16 @@ fn run(
 }
 
 /// Says why a reply can't be made. What is wrong with a command is told in any case.
-fn log_of(table: &types::Service) -> types::Log {
+fn log_of(table: &types::Service) -> log::Log {
     let is_command = matches!(table.reply.body, Body::Command(_));
-    types::Log {
+    log::Log {
         level: if is_command {
             Level::Error
         } else {
             Level::Warn
         },
         format: LogFormat::Human,
-        ..types::Log::default()
+        ..log::Log::default()
     }
 }
 

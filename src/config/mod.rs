@@ -15,10 +15,14 @@ pub mod duration;
 pub mod framing;
 /// What only an HTTP reply has: `status`, `headers`, `content_type`.
 pub mod header;
+/// What is told, how, and where: the table `[log]`.
+pub mod log;
 /// What is said instead of the reply while a file exists: the key `maintenance`.
 pub mod maintenance;
 /// Which peers: `10.0.0.0/8`, `::1`.
 pub mod network;
+/// A number a second.
+pub mod rate;
 /// What is answered: the keys `reply`, `busy`, `denied`, `failed`, `timed_out`.
 pub mod reply;
 /// The tables, one struct each, with their defaults.
@@ -57,8 +61,9 @@ mod tests;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::config::log::Log;
 pub(crate) use crate::config::table::nearest;
-use crate::config::types::{Admin, Log, Queue, Server, Service, Workers};
+use crate::config::types::{Admin, Queue, Server, Service, Workers};
 
 /// Everything `server.toml` says, checked.
 #[derive(Clone, Debug, Default, JsonSchema, PartialEq, Serialize)]

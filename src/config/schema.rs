@@ -21,6 +21,7 @@ use crate::config::framing::{DELIMITER_BYTES_MAX, REQUEST_BYTES_MAX, Read};
 use crate::config::header::{HEADERS_MAX, Headers};
 use crate::config::maintenance::{Maintenance, MaintenanceTable};
 use crate::config::network::Networks;
+use crate::config::rate::{RATE_MAX, RATE_MIN, Rate};
 use crate::config::reply::{Notice, NoticeTable, Reply, ReplyTable};
 use crate::config::types::Service;
 use crate::config::value::{Account, LIST_MAX, Name, OneOrMore, Whole};
@@ -114,6 +115,12 @@ described! {
         "type": "number",
         "exclusiveMinimum": 0,
         "maximum": SECONDS_MAX,
+    }
+    Rate = {
+        "type": "number",
+        "anyOf": [{ "const": 0 }, { "minimum": RATE_MIN }],
+        "minimum": 0,
+        "maximum": RATE_MAX,
     }
     UserTimeout = {
         "type": "number",

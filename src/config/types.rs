@@ -16,6 +16,7 @@ use crate::config::duration::{PositiveSeconds, Seconds, UserTimeout, WholeSecond
 use crate::config::framing::{REQUEST_BYTES_MAX, Read};
 use crate::config::maintenance::Maintenance;
 use crate::config::network::Networks;
+use crate::config::rate::Rate;
 use crate::config::reply::{self, Notice, Reply};
 use crate::config::schema;
 use crate::config::value::{self, Account, Name, OneOrMore, Whole};
@@ -74,7 +75,13 @@ pub struct Queue {
     #[serde(with = "Whole::<1, 1_000_000>")]
     pub capacity: usize,
 
-    /// A new connection that waited longer when a worker gets it is answered busy. Never zero.
+    /// The aim under overload: if nobody waits less, who has waited twice as long is answered busy.
+    /// Zero: only the bound counts.
+    #[serde(rename = "target_wait_seconds", with = "Seconds")]
+    pub target_wait: Duration,
+
+    /// The bound: a new connection that waited longer when a worker gets it is answered busy. Never
+    /// zero.
     #[serde(rename = "max_wait_seconds", with = "PositiveSeconds")]
     pub max_wait: Duration,
 }
@@ -83,6 +90,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             capacity: 1024,
+            target_wait: Duration::from_millis(10),
             max_wait: Duration::from_millis(500),
         }
     }
@@ -115,104 +123,6 @@ impl Default for Admin {
                 IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
             ],
         }
-    }
-}
-
-/// `[log]`: what is told, and how.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// The least important event still written.
-    pub level: Level,
-
-    /// What a line looks like, and where it goes.
-    pub format: LogFormat,
-
-    /// Which exchanges get a line.
-    pub access: LogAccess,
-}
-
-/// What a line of the log looks like, and where it goes.
-#[derive(Clone, Copy, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// The journal if stderr is connected to it, else for people.
-    #[default]
-    Auto,
-    /// For people, to stderr.
-    Human,
-    /// To systemd's journal, in its native protocol.
-    Journald,
-    /// One object a line, to stderr.
-    Json,
-}
-
-impl<'de> Deserialize<'de> for LogFormat {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const WORDS: &[(&str, LogFormat)] = &[
-            ("auto", LogFormat::Auto),
-            ("human", LogFormat::Human),
-            ("journald", LogFormat::Journald),
-            ("json", LogFormat::Json),
-        ];
-        value::word(deserializer, WORDS)
-    }
-}
-
-/// Which exchanges get a line in the log.
-#[derive(Clone, Copy, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogAccess {
-    /// None.
-    #[default]
-    Off,
-    /// Those whose peer waited for a reply and didn't get it; some of them if there are many.
-    Failures,
-    /// Some of every outcome.
-    Sampled,
-    /// All.
-    All,
-}
-
-impl<'de> Deserialize<'de> for LogAccess {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const WORDS: &[(&str, LogAccess)] = &[
-            ("off", LogAccess::Off),
-            ("failures", LogAccess::Failures),
-            ("sampled", LogAccess::Sampled),
-            ("all", LogAccess::All),
-        ];
-        value::word(deserializer, WORDS)
-    }
-}
-
-/// How important an event is; each level includes those before it.
-#[derive(Clone, Copy, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Something is lost.
-    Error,
-    /// Something needs a look.
-    Warn,
-    /// What the process does: starts, listens, drains.
-    #[default]
-    Info,
-    /// What a developer wants to know.
-    Debug,
-    /// All that there is.
-    Trace,
-}
-
-impl<'de> Deserialize<'de> for Level {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const WORDS: &[(&str, Level)] = &[
-            ("error", Level::Error),
-            ("warn", Level::Warn),
-            ("info", Level::Info),
-            ("debug", Level::Debug),
-            ("trace", Level::Trace),
-        ];
-        value::word(deserializer, WORDS)
     }
 }
 
@@ -291,6 +201,14 @@ pub struct Service {
     #[serde(with = "Whole::<0, 1_000_000>")]
     pub max_connections: usize,
 
+    /// Exchanges at a time with one source, an IPv4 address or an IPv6 /64; 0: no limit.
+    #[serde(with = "Whole::<0, 1_000_000>")]
+    pub max_connections_per_source: usize,
+
+    /// New connections a second from one source, a second's worth at once; 0: no limit.
+    #[serde(with = "Rate")]
+    pub max_rate_per_source: f64,
+
     /// Peers that may connect; empty: everyone.
     #[serde(with = "Networks")]
     pub allow: Vec<IpNet>,
@@ -365,6 +283,8 @@ impl Default for Service {
             user_timeout: Duration::from_secs(10),
             threads: 0,
             max_connections: 0,
+            max_connections_per_source: 0,
+            max_rate_per_source: 0.0,
             allow: Vec::new(),
             deny: Vec::new(),
             reply: Reply::default(),

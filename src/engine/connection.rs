@@ -3,13 +3,15 @@
 //! It is moved, never shared: acceptor, queue, worker, inbox, acceptor. A worker advances it as
 //! far as it goes without waiting.
 
+mod ending;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::command::Delivery;
-use crate::engine::access_log::AccessRecord;
+use crate::engine::discipline::Discipline;
 use crate::engine::room::{Reason, Wait};
 use crate::engine::service::Service;
 use crate::engine::tally::{Age, Tally};
@@ -58,6 +60,9 @@ pub(super) struct Connection {
     pub(super) wake: Wake,
     has_asked: bool,
 
+    /// Its service asks for no more than its share of the workers.
+    pub(super) keeps_to_share: bool,
+
     /// The poller has seen the socket before.
     pub(super) is_polled: bool,
 }
@@ -90,6 +95,7 @@ pub(super) struct Desk {
     pub(super) scratch: Box<[u8]>,
     pub(super) buffers: Buffers,
     pub(super) calendar: Calendar,
+    pub(super) discipline: Discipline,
 }
 
 /// What comes after a turn.
@@ -103,6 +109,8 @@ pub(super) enum Next {
     Linger,
     /// The socket is closed.
     Closed,
+    /// It has waited too long in the queue: it is to be turned away.
+    Shed,
 }
 
 impl Connection {
@@ -128,6 +136,7 @@ impl Connection {
             lingered_bytes: 0,
             wake: Wake::New,
             has_asked: false,
+            keeps_to_share: false,
             is_polled: false,
         }
     }
@@ -163,34 +172,25 @@ impl Connection {
         self.service.exchange.half_close == HalfClose::Cancel
     }
 
+    /// Whether nobody would get a reply.
+    pub(super) fn is_peer_gone(&self) -> bool {
+        let transport = self.transport.as_ref();
+        transport.is_none_or(|transport| transport.is_gone(self.cancels()))
+    }
+
     /// It goes into the queue, as `wake` says why.
     pub(super) fn queued(&mut self, wake: Wake, now: Instant) {
         self.wake = wake;
         self.since = self.age(now);
     }
 
-    /// Closes the socket, whatever the state.
-    pub(super) fn close(&mut self) {
-        self.transport = None;
-        if let Some(job) = self.exchange.take_unfinished() {
-            self.service.discard(job);
-        }
-    }
-
-    /// Ends it without a word.
-    pub(super) fn abort(&mut self, outcome: Outcome) {
-        self.exchange.abort(outcome);
-        self.since = self.age(Instant::now());
-        if let Some(transport) = &self.transport {
-            transport.reset_on_close();
-        }
-        self.close();
-    }
-
     /// Goes as far as it can without waiting, within its quantum. `now` is when the worker took
-    /// it; `max_wait` is what a new one may have waited in the queue.
-    pub(super) fn advance(&mut self, now: Instant, max_wait: Duration, desk: &mut Desk) -> Next {
-        self.take_wake(now, max_wait, desk);
+    /// it.
+    pub(super) fn advance(&mut self, now: Instant, desk: &mut Desk) -> Next {
+        if self.wake == Wake::New && self.is_shed(now, &mut desk.discipline) {
+            return Next::Shed;
+        }
+        self.take_wake(now, desk);
         let mut moved_bytes = 0;
         for step in 1.. {
             let moved = match self.exchange.step() {
@@ -213,22 +213,21 @@ impl Connection {
         Next::Again
     }
 
-    fn take_wake(&mut self, now: Instant, max_wait: Duration, desk: &mut Desk) {
+    /// Whether it has waited too long for anyone to begin with it.
+    fn is_shed(&mut self, now: Instant, discipline: &mut Discipline) -> bool {
+        let waited = now.saturating_duration_since(self.accepted_at + self.since.into());
+        let metrics = &self.service.metrics;
+        metrics.queue_wait.observe(waited.as_secs_f64());
+        self.tally.waited(waited);
+        discipline.sheds(waited, self.keeps_to_share, now)
+    }
+
+    fn take_wake(&mut self, now: Instant, desk: &mut Desk) {
         let is_late = self.age(now) >= self.deadline;
         let metrics = &self.service.metrics;
         let cx = &mut context(&self.service, self.peer, now, desk);
         match self.wake {
-            Wake::New => {
-                let waited = now.saturating_duration_since(self.accepted_at + self.since.into());
-                metrics.queue_wait.observe(waited.as_secs_f64());
-                self.tally.waited(waited);
-                if waited > max_wait {
-                    metrics.rejected[Reason::QueueWait as usize].inc();
-                    self.exchange.shed(cx);
-                } else {
-                    self.exchange.begin(cx);
-                }
-            }
+            Wake::New => self.exchange.begin(cx),
             // Ready is no excuse: who always is would never be late.
             Wake::Ready if is_late => self.exchange.expired(cx),
             Wake::Ready => {}
@@ -337,50 +336,6 @@ impl Connection {
         }
         self.close();
         Next::Closed
-    }
-
-    /// While lingering: throws away what the peer still sends. Whether that is over: the peer has
-    /// ended its side, or is gone, or has sent more than it may.
-    pub(super) fn discard(&mut self, scratch: &mut [u8]) -> bool {
-        let Some(transport) = &self.transport else {
-            return true;
-        };
-        match transport.discard(scratch) {
-            Ok(0) => true,
-            Ok(count) => {
-                self.tally.received(count);
-                self.service.metrics.received_bytes.inc_by(count as u64);
-                let count = u32::try_from(count).unwrap_or(u32::MAX);
-                self.lingered_bytes = self.lingered_bytes.saturating_add(count);
-                u64::from(self.lingered_bytes) > self.service.linger.max_bytes
-            }
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        }
-    }
-
-    /// Until when to linger, after something was seen of the peer at `now`.
-    pub(super) fn linger_deadline(&self, now: Instant) -> Instant {
-        let linger = &self.service.linger;
-        (now + linger.idle).min(self.lingers_since() + linger.total)
-    }
-
-    /// What the access log tells of it, once it is closed.
-    pub(super) fn access_record(&self, at: SystemTime) -> AccessRecord {
-        AccessRecord {
-            at,
-            service: Arc::clone(&self.service.exchange.service),
-            peer: self.peer,
-            outcome: self.outcome(),
-            received_bytes: self.tally.received_bytes(),
-            sent_bytes: self.tally.sent_bytes(),
-            duration: self.since.into(),
-            queue_wait: self.tally.queue_wait(),
-        }
-    }
-
-    /// Since when it lingers.
-    pub(super) fn lingers_since(&self) -> Instant {
-        self.accepted_at + Duration::from(self.since)
     }
 }
 

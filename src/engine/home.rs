@@ -23,6 +23,8 @@ pub(super) enum Home {
     Lingers(Box<Connection>),
     /// The socket is closed.
     Closed(Box<Connection>),
+    /// It has waited too long in the queue.
+    Shed(Box<Connection>),
     /// A reply that came later, made for the service of this number.
     Answer(usize, Token, Box<Made>),
     /// From whoever runs the server.

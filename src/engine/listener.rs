@@ -76,13 +76,21 @@ pub(super) enum Accepted {
     Connection(OwnedFd, Peer),
     /// There is none.
     Nothing,
-    /// Interrupted, or that one connection was gone already: the next may be there.
-    Gone(Errno),
-    /// Out of descriptors or memory, forbidden, or an error nobody has heard of: not again for a
-    /// while, or it spins.
-    Exhausted(Errno),
+    /// There may be one, but not now.
+    Failed(Errno, Failure),
     /// The listener is no listener: a bug.
     Broken(Errno),
+}
+
+/// What a failure of accept(2) means for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Interrupted, or that one connection was gone already: the next may be there.
+    Gone,
+    /// Out of descriptors or memory: it fails too, unless some are freed.
+    Exhausted,
+    /// Forbidden, or an error nobody has heard of: it may fail too.
+    Refused,
 }
 
 impl Listener {
@@ -347,9 +355,12 @@ fn classify(error: Errno) -> Accepted {
         | Errno::HOSTUNREACH
         | Errno::OPNOTSUPP
         | Errno::NETUNREACH
-        | Errno::TIMEDOUT => Accepted::Gone(error),
+        | Errno::TIMEDOUT => Accepted::Failed(error, Failure::Gone),
         Errno::BADF | Errno::INVAL | Errno::NOTSOCK => Accepted::Broken(error),
-        _ => Accepted::Exhausted(error),
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
+            Accepted::Failed(error, Failure::Exhausted)
+        }
+        _ => Accepted::Failed(error, Failure::Refused),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::reply::maintenance::Flag;
 use crate::reply::{Job, Made};
 
 pub use crate::engine::maker::thread::MakerThread;
+pub(in crate::engine) use crate::engine::maker::thread::drop_elsewhere;
 
 /// Where one service's jobs go.
 #[derive(Debug)]
@@ -55,6 +56,11 @@ impl Maker {
         }
     }
 
+    /// Whether a look at the peer costs less than a job for nobody.
+    pub(super) fn is_costly(&self) -> bool {
+        matches!(self, Self::Command { .. })
+    }
+
     /// Hands a job over; the answer comes home. There may be too many: then it has failed.
     pub(super) fn submit(&self, token: Token, job: Box<Job>) -> Result<(), Made> {
         match self {
@@ -92,8 +98,11 @@ impl Maker {
 
     /// Takes a job that nobody wants anymore.
     pub(super) fn discard(&self, job: Box<Job>) {
-        if let Self::Thread(thread) = self {
-            thread.discard(job);
+        match self {
+            Self::Thread(thread) => thread.discard(job),
+            // It holds nothing; or was made for a service that this one has taken the place of.
+            Self::Command { .. } if matches!(*job, Job::Command(_)) => {}
+            Self::Command { .. } => drop_elsewhere(job),
         }
     }
 }

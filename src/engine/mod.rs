@@ -9,6 +9,7 @@ pub mod change;
 mod connection;
 mod deadlines;
 mod deafness;
+pub mod discipline;
 mod home;
 pub mod listener;
 pub mod maker;
@@ -16,8 +17,10 @@ mod poller;
 mod queue;
 pub mod room;
 pub mod service;
+mod shares;
 mod sockopt;
 pub mod solo;
+pub mod sources;
 mod tally;
 mod token;
 mod transport;
@@ -63,10 +66,6 @@ pub struct Limits {
 
     /// Turned away and given time to read why.
     pub max_turned_away: usize,
-
-    /// Whether a newcomer takes the place of the one that has waited longest with its request,
-    /// when all are taken; else it is turned away.
-    pub evicts: bool,
 }
 
 /// A running engine.

@@ -5,10 +5,13 @@
 //! the acceptor's business.
 
 mod drain;
+mod order;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::engine::deadlines::Deadlines;
+use crate::engine::room::order::{Order, Place, Standing};
+use crate::engine::tally::Age;
 use crate::engine::token::Token;
 
 /// What a waiting connection waits for.
@@ -40,6 +43,10 @@ pub enum Reason {
     QueueWait,
     /// The server, or the service, has as many connections as it may.
     MaxConnections,
+    /// One source has as many connections to the service as it may.
+    PerSource,
+    /// One source connects to the service more often than it may.
+    Rate,
     /// `allow` and `deny`.
     Acl,
     /// As many wait for a command to run as may.
@@ -48,14 +55,19 @@ pub enum Reason {
 
 impl Reason {
     /// The values of the label `reason`, in the order of the variants.
-    pub const LABELS: [&'static str; 5] = [
+    pub const LABELS: [&'static str; 7] = [
         "queue_full",
         "queue_wait",
         "max_connections",
+        "per_source",
+        "rate",
         "acl",
         "max_waiting",
     ];
 }
+
+/// How long a shortage of descriptors counts after it was seen.
+const SHORTAGE: Duration = Duration::from_secs(10);
 
 /// Every open connection, and what the acceptor knows of it.
 #[derive(Debug)]
@@ -65,7 +77,11 @@ pub(super) struct Room {
     deadlines: Deadlines,
     services: Vec<Counts>,
     changed: Vec<usize>,
+    begun_at: Instant,
     max_connections: usize,
+
+    /// How many there may be, and until when, as there are no descriptors for more.
+    shortage: Option<(usize, Instant)>,
     waiting: usize,
     draining_since: Option<Instant>,
 
@@ -89,7 +105,10 @@ struct Slot {
     age: u32,
     state: State,
     has_received: bool,
-    accepted_at: Instant,
+    place: Place,
+
+    /// The room's age at that time.
+    accepted_at: Age,
     deadline: Option<Instant>,
 }
 
@@ -108,6 +127,7 @@ pub(super) struct Counts {
     max_connections: usize,
     pub(super) open: usize,
     pub(super) waiting: [usize; Wait::LABELS.len()],
+    orders: [Order; Standing::COUNT],
     has_changed: bool,
 }
 
@@ -121,7 +141,9 @@ impl Room {
             deadlines: Deadlines::new(now),
             services: Vec::new(),
             changed: Vec::new(),
+            begun_at: now,
             max_connections,
+            shortage: None,
             waiting: 0,
             draining_since: None,
             hurry_until: None,
@@ -150,20 +172,18 @@ impl Room {
         queued: usize,
         queue_capacity: usize,
     ) -> Result<Token, Reason> {
-        let counts = &self.services[service];
-        let is_service_full = counts.max_connections > 0 && counts.open >= counts.max_connections;
-        if self.is_full() || is_service_full {
+        if self.is_full(now) || self.is_service_full(service) {
             return Err(Reason::MaxConnections);
         }
         if queued >= queue_capacity {
             return Err(Reason::QueueFull);
         }
-        let index = self.free.pop().unwrap_or_else(|| self.add_slot(now));
+        let index = self.free.pop().unwrap_or_else(|| self.add_slot());
         let slot = &mut self.slots[index as usize];
         slot.service = u32::try_from(service).expect("invariant: fewer services than 2^32");
         slot.age = self.age;
         slot.state = State::Working;
-        slot.accepted_at = now;
+        slot.accepted_at = now.saturating_duration_since(self.begun_at).into();
         let token = slot.token;
         self.services[service].open += 1;
         self.note_change(service);
@@ -193,6 +213,7 @@ impl Room {
         let service = slot.service as usize;
         self.waiting += 1;
         self.services[service].waiting[wait as usize] += 1;
+        self.stand(token.index(), wait);
         self.note_change(service);
         self.set_deadline(token.index());
         true
@@ -241,6 +262,7 @@ impl Room {
             return false;
         }
         self.resume(token);
+        self.leave_order(token.index());
         let slot = &mut self.slots[token.index()];
         slot.state = State::Free;
         slot.token = slot.token.next();
@@ -271,18 +293,22 @@ impl Room {
         self.deadlines.next()
     }
 
-    /// The connection that has waited longest with its request, from accept on. Looks at each: for
-    /// small rooms.
-    pub(super) fn longest_asking(&self) -> Option<Token> {
-        let asking = State::Waiting(Wait::Request);
-        let slots = self.slots.iter().filter(|slot| slot.state == asking);
-        let longest = slots.min_by_key(|slot| slot.accepted_at)?;
-        Some(longest.token)
+    /// Whether nobody is let in anymore, whatever the service.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        let short = self.shortage.filter(|(_, until)| now < *until);
+        let max = short.map_or(self.max_connections, |(max, _)| max);
+        self.open() >= max
     }
 
-    /// Whether nobody is let in anymore, whatever the service.
-    pub(super) fn is_full(&self) -> bool {
-        self.open() >= self.max_connections
+    /// Whether a service has as many connections as it may.
+    pub(super) fn is_service_full(&self, service: usize) -> bool {
+        let counts = &self.services[service];
+        counts.max_connections > 0 && counts.open >= counts.max_connections
+    }
+
+    /// Descriptors have run out: for a while there may be no more connections than `max`.
+    pub(super) fn note_shortage(&mut self, max: usize, now: Instant) {
+        self.shortage = Some((max.min(self.max_connections), now + SHORTAGE));
     }
 
     /// Connections let in and not closed.
@@ -314,7 +340,7 @@ impl Room {
         }
     }
 
-    fn add_slot(&mut self, now: Instant) -> u32 {
+    fn add_slot(&mut self) -> u32 {
         let index = u32::try_from(self.slots.len()).expect("invariant: fewer slots than 2^32");
         self.slots.push(Slot {
             token: Token::new(index, 0),
@@ -322,7 +348,8 @@ impl Room {
             age: 0,
             state: State::Free,
             has_received: false,
-            accepted_at: now,
+            place: Place::NOWHERE,
+            accepted_at: Age::default(),
             deadline: None,
         });
         index

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::engine::maker::Maker;
+use crate::engine::maker::{self, Maker};
+use crate::engine::sources::SourceLimits;
 use crate::engine::token::Token;
 use crate::exchange::Options;
 use crate::metrics::ServiceMetrics;
@@ -28,6 +29,9 @@ pub struct Service {
 
     /// How many connections may be open; 0: no limit but the server's.
     pub max_connections: usize,
+
+    /// What one source may have.
+    pub source_limits: SourceLimits,
 
     /// The number of its pool in the engine.
     pub pool: usize,
@@ -85,8 +89,10 @@ impl Service {
 
     /// Takes a job that nobody wants anymore.
     pub(super) fn discard(&self, job: Box<Job>) {
-        if let Some(maker) = &self.maker {
-            maker.discard(job);
+        match &self.maker {
+            Some(maker) => maker.discard(job),
+            // Made for a service that this one has taken the place of.
+            None => maker::drop_elsewhere(job),
         }
     }
 }

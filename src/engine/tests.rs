@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::change::Emptied;
+use crate::engine::discipline::Waits;
 use crate::engine::room::{Reason, Wait};
 use crate::engine::service::{Access, Linger, Service, Timeouts};
+use crate::engine::sources::SourceLimits;
 use crate::engine::worker::PoolOptions;
 use crate::exchange::outcome::Outcome;
 use crate::exchange::{HalfClose, Options};
@@ -63,6 +65,7 @@ pub(super) fn service(metrics: &Metrics) -> Service {
         },
         access: Access::default(),
         max_connections: 0,
+        source_limits: SourceLimits::default(),
         pool: 0,
         maker: None,
         metrics: metrics.service("test"),
@@ -74,7 +77,10 @@ fn pool(name: &str) -> PoolOptions {
         name: name.to_owned(),
         threads: 1,
         queue_capacity: 1,
-        max_wait: Duration::from_secs(1),
+        waits: Waits {
+            target: Duration::ZERO,
+            max: Duration::from_secs(1),
+        },
     }
 }
 
@@ -87,7 +93,6 @@ fn a_probe_does_not_wait_for_a_pool_that_is_closed() {
         limits: Limits {
             max_connections: 1,
             max_turned_away: 1,
-            evicts: false,
         },
         access_log: None,
         change: Change {

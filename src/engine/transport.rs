@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 
@@ -67,6 +68,20 @@ impl Transport {
         Ok(count)
     }
 
+    /// Whether the peer is gone, so that nobody would get a reply; with `cancels` also one that has
+    /// ended its side.
+    pub(super) fn is_gone(&self, cancels: bool) -> bool {
+        let interest = if cancels {
+            PollFlags::RDHUP
+        } else {
+            PollFlags::empty()
+        };
+        let mut polled = [PollFd::new(&self.socket, interest)];
+        let now = Timespec::default();
+        // One that can't be asked is served.
+        poll(&mut polled, Some(&now)).is_ok_and(|count| count > 0)
+    }
+
     /// Makes the close a reset: what the peer has is not the whole.
     pub(super) fn reset_on_close(&self) {
         // On a socket that is gone there is nothing left to reset.
@@ -98,5 +113,38 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
             Err(Errno::INTR) => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+
+    /// What is seen of a peer after it has done something: whether it is gone, and whether it is if
+    /// its end is a cancellation.
+    fn seen(act: impl FnOnce(TcpStream) -> Option<TcpStream>) -> (bool, bool) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (socket, _) = listener.accept().expect("accepted");
+        let transport = Transport::new(socket.into());
+        let _still_there = act(client);
+        (transport.is_gone(false), transport.is_gone(true))
+    }
+
+    #[test]
+    fn a_peer_that_has_reset_is_gone_and_one_that_has_ended_only_if_that_cancels() {
+        assert_eq!(seen(Some), (false, false));
+        let half_closed = |client: TcpStream| {
+            client.shutdown(Shutdown::Write).expect("ended");
+            Some(client)
+        };
+        assert_eq!(seen(half_closed), (false, true));
+        let reset = |client: TcpStream| {
+            let client = Transport::new(client.into());
+            client.reset_on_close();
+            None
+        };
+        assert_eq!(seen(reset), (true, true));
     }
 }

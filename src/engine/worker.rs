@@ -6,11 +6,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
 
-use crate::engine::connection::{Connection, Desk, Next};
+use crate::engine::connection::{Connection, Desk, Next, Wake};
+use crate::engine::discipline::{Discipline, Waits};
 use crate::engine::home::Home;
 use crate::engine::queue::{self, Queue, QueueEnd, Task};
 use crate::exchange::buffers::Buffers;
@@ -35,7 +36,7 @@ pub struct PoolOptions {
     pub queue_capacity: usize,
 
     /// How long a new connection may wait in the queue before it is answered busy.
-    pub max_wait: Duration,
+    pub waits: Waits,
 }
 
 /// A pool, as the acceptor has it. Dropping it closes the queue.
@@ -80,7 +81,7 @@ pub(super) fn start(
     let worker = Worker {
         queue: queue_end,
         outbox: outbox.clone(),
-        max_wait: options.max_wait,
+        waits: options.waits,
         metrics: pool_metrics,
     };
     pool.spawn_broadcast(move |broadcast| {
@@ -106,7 +107,7 @@ fn thread_name(pool: &str, index: usize) -> String {
 struct Worker {
     queue: QueueEnd,
     outbox: Outbox<Home>,
-    max_wait: Duration,
+    waits: Waits,
     metrics: Arc<PoolMetrics>,
 }
 
@@ -118,6 +119,7 @@ impl Worker {
             scratch: vec![0; SCRATCH_BYTES].into(),
             buffers: Buffers::new(),
             calendar: Calendar::new(SystemTime::now()),
+            discipline: Discipline::new(Instant::now(), self.waits),
         };
         while let Some(task) = self.queue.next(index) {
             let mut connection = match task {
@@ -130,26 +132,31 @@ impl Worker {
             };
             metrics.busy();
             let now = Instant::now();
+            let is_new = connection.wake == Wake::New;
             desk.calendar.turn(SystemTime::now());
-            let next = self.advance(&mut connection, now, &mut desk);
+            let next = Self::advance(&mut connection, now, &mut desk);
+            let is_shed = next == Next::Shed;
             let home = match next {
                 Next::Wait(wait) => self.outbox.send(Home::Waits(connection, wait)),
                 Next::Again => self.outbox.send(Home::Again(connection)),
                 Next::Linger => self.outbox.send_quietly(Home::Lingers(connection)),
                 Next::Closed => self.outbox.send_quietly(Home::Closed(connection)),
+                Next::Shed => self.outbox.send(Home::Shed(connection)),
             };
             // An acceptor that is gone has counted all that were open; the socket closes here.
             drop(home);
-            metrics.idle_after(now.elapsed());
+            let turn = now.elapsed();
+            metrics.idle_after(turn);
+            if is_new && !is_shed {
+                desk.discipline.took(turn);
+            }
         }
     }
 
     /// One exchange that panics is one outcome: the worker lives, and so does the connection, to
     /// be counted.
-    fn advance(&self, connection: &mut Connection, now: Instant, desk: &mut Desk) -> Next {
-        let advanced = catch_unwind(AssertUnwindSafe(|| {
-            connection.advance(now, self.max_wait, desk)
-        }));
+    fn advance(connection: &mut Connection, now: Instant, desk: &mut Desk) -> Next {
+        let advanced = catch_unwind(AssertUnwindSafe(|| connection.advance(now, desk)));
         advanced.unwrap_or_else(|_| {
             // The desk may have been lent out in the middle.
             desk.scratch = vec![0; SCRATCH_BYTES].into();

@@ -15,12 +15,13 @@ use crate::import::draft::{Draft, Remark, Setting, Standing};
 const WIDTH: usize = 100;
 
 /// The keys of a service, in the order in which they are written.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "listen",
     "backlog",
     "defer_accept_seconds",
     "keepalive_seconds",
     "max_connections",
+    "max_connections_per_source",
     "allow",
     "deny",
     "read",

@@ -13,9 +13,11 @@ use crate::config::load::Loaded;
 use crate::config::reply::{Body, Notice};
 use crate::config::{self, Config, types};
 use crate::engine::Limits;
+use crate::engine::discipline::Waits;
 use crate::engine::listener::{ListenAddr, ListenerOptions};
 use crate::engine::maker::{Maker, MakerThread};
 use crate::engine::service::{Access, Linger, Service, Timeouts};
+use crate::engine::sources::{Rate, SourceLimits};
 use crate::engine::worker::PoolOptions;
 use crate::exchange::{HalfClose, Options};
 use crate::metrics::Metrics;
@@ -87,7 +89,10 @@ pub(super) fn common_pool(config: &Config) -> PoolOptions {
         name: "main".to_owned(),
         threads: threads(config.workers.threads),
         queue_capacity: config.queue.capacity,
-        max_wait: config.queue.max_wait,
+        waits: Waits {
+            target: config.queue.target_wait,
+            max: config.queue.max_wait,
+        },
     }
 }
 
@@ -96,7 +101,6 @@ pub(super) fn limits(max_connections: usize) -> Limits {
     Limits {
         max_connections,
         max_turned_away: limits::TURNED_AWAY_MAX,
-        evicts: false,
     }
 }
 
@@ -135,7 +139,10 @@ pub(super) fn admin_pool() -> PoolOptions {
         name: "admin".to_owned(),
         threads: 1,
         queue_capacity: limits::ADMIN_CONNECTIONS_MAX,
-        max_wait: Duration::from_secs(1),
+        waits: Waits {
+            target: Duration::ZERO,
+            max: Duration::from_secs(1),
+        },
     }
 }
 
@@ -144,8 +151,6 @@ pub(super) fn admin_limits() -> Limits {
     Limits {
         max_connections: limits::ADMIN_CONNECTIONS_MAX,
         max_turned_away: limits::ADMIN_TURNED_AWAY_MAX,
-        // Whoever just sits there keeps no scraper out.
-        evicts: true,
     }
 }
 
@@ -201,6 +206,10 @@ pub(super) fn service(
             deny: service.deny.clone(),
         },
         max_connections: service.max_connections,
+        source_limits: SourceLimits {
+            max_connections: service.max_connections_per_source,
+            rate: Rate::per_second(service.max_rate_per_source),
+        },
         pool,
         metrics: metrics.service(&service.name),
     }

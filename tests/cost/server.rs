@@ -143,5 +143,5 @@ fn config(folder: &Path) -> String {
         format!("[[service]]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\nread = \"{read}\"\n{reply}\n\n")
     })
     .concat()
-        + "[admin]\nlisten = \"127.0.0.1:0\"\n[workers]\nthreads = 2\n"
+        + "[admin]\nlisten = \"127.0.0.1:0\"\n[workers]\nthreads = 2\n[queue]\ntarget_wait_seconds = 0\n"
 }

@@ -1,14 +1,17 @@
 //! An engine started by hand, whose replies are code: that waits when told to, that panics.
 
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use replyd::engine::change::Change;
+use replyd::engine::discipline::Waits;
 use replyd::engine::listener::{ListenAddr, Listener, ListenerOptions};
 use replyd::engine::room::{Reason, Wait};
 use replyd::engine::service::{Access, Linger, Service, Timeouts};
+use replyd::engine::sources::SourceLimits;
 use replyd::engine::worker::PoolOptions;
 use replyd::engine::{Engine, EngineOptions, Limits};
 use replyd::exchange::outcome::Outcome;
@@ -21,6 +24,9 @@ use replyd::request::{Framing, Rules};
 
 use crate::client;
 use crate::harness::{self, LIVENESS};
+
+/// Connections that it has at most.
+pub(crate) const MAX_CONNECTIONS: u32 = 64;
 
 /// An engine of one service, `made`, with one worker.
 pub(crate) struct ByHand {
@@ -54,7 +60,10 @@ impl ByHand {
             name: "main".to_owned(),
             threads: 1,
             queue_capacity,
-            max_wait: LIVENESS,
+            waits: Waits {
+                target: Duration::ZERO,
+                max: LIVENESS,
+            },
         };
         let options = EngineOptions {
             acceptor_name: "acceptor",
@@ -65,9 +74,8 @@ impl ByHand {
                 ..Change::default()
             },
             limits: Limits {
-                max_connections: 64,
+                max_connections: MAX_CONNECTIONS as usize,
                 max_turned_away: 16,
-                evicts: false,
             },
             access_log: None,
         };
@@ -82,6 +90,16 @@ impl ByHand {
     #[track_caller]
     pub(crate) fn connect(&self) -> TcpStream {
         client::connect(self.addr).expect("connected")
+    }
+
+    /// Sends a request over HTTP.
+    #[track_caller]
+    pub(crate) fn ask(&self) -> TcpStream {
+        let mut client = self.connect();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            .expect("sent");
+        client
     }
 
     #[track_caller]
@@ -195,6 +213,7 @@ fn service(built: Arc<dyn Built>, metrics: &Metrics) -> Service {
         },
         access: Access::default(),
         max_connections: 0,
+        source_limits: SourceLimits::default(),
         pool: 0,
         maker: None,
         metrics: metrics.service("made"),

@@ -1,8 +1,10 @@
 //! What clients do: connect, send, read to the end, understand what they got.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::LIVENESS;
 
@@ -13,6 +15,16 @@ pub(crate) fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     client.set_write_timeout(Some(LIVENESS))?;
     client.set_nodelay(true)?;
     Ok(client)
+}
+
+/// A client that comes from another address of this machine.
+pub(crate) fn connect_from(source: Ipv4Addr, addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect_timeout(&addr.into(), LIVENESS)?;
+    socket.set_read_timeout(Some(LIVENESS))?;
+    socket.set_write_timeout(Some(LIVENESS))?;
+    Ok(socket.into())
 }
 
 /// Reads to the server's end; a reset or a hang fails.

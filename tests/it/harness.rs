@@ -14,7 +14,7 @@ use replyd::engine::listener::ListenAddr;
 use replyd::metrics::Metrics;
 use replyd::server::{End, Reloader, Server, Surroundings};
 
-use crate::client::{connect, parse_http, read_all};
+use crate::client::{connect, connect_from, parse_http, read_all};
 
 /// How long anything may take before the test says that it hangs.
 pub(crate) const LIVENESS: Duration = Duration::from_secs(10);
@@ -124,6 +124,15 @@ impl TestServer {
     #[track_caller]
     pub(crate) fn connect(&self, service: &str) -> TcpStream {
         connect(self.addr(service)).expect("connected")
+    }
+
+    /// Asks from another address of this machine, and reads to the end.
+    #[track_caller]
+    pub(crate) fn exchange_from(&self, source: [u8; 4], service: &str, request: &[u8]) -> Vec<u8> {
+        let client = connect_from(source.into(), self.addr(service));
+        let mut client = client.expect("connected");
+        client.write_all(request).expect("sent");
+        read_all(&mut client)
     }
 
     /// Sends `request`, then reads to the end. The end of our side isn't sent before the

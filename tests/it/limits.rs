@@ -1,10 +1,10 @@
 //! Who is turned away, and what it is told.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::by_hand::{ByHand, Gate};
-use crate::client::{header, parse_http, read_all};
+use crate::by_hand::{ByHand, Gate, MAX_CONNECTIONS};
+use crate::client::{header, parse_http, read_all, read_to_reset};
 use crate::harness::{TestServer, service};
 
 #[track_caller]
@@ -47,28 +47,96 @@ fn a_service_has_only_so_many_connections() {
     server.at_rest();
 }
 
+/// Room in the server is for who asks. Whose place is taken: of who has waited longest, where most wait.
 #[test]
-fn the_server_has_only_so_many_connections() {
+fn a_newcomer_takes_the_place_of_who_has_not_asked() {
     let services = [
         service("one", "reply.text = \"hi\\n\""),
         service("two", "reply.text = \"hi\\n\""),
     ];
     let toml = format!("[server]\nmax_connections = 3\n{}", services.concat());
     let server = TestServer::start(&toml);
-    let silent = ["one", "one", "two"].map(|name| server.connect(name));
-    server.wait_for_waiting("one", "request", 2);
+    let two = server.connect("two");
     server.wait_for_waiting("two", "request", 1);
-    assert_eq!(server.exchange("one", b"\n"), b"busy\n");
-    assert_eq!(server.exchange("two", b"\n"), b"busy\n");
-    assert_eq!(
-        server.get("/-/healthy").0,
-        200,
-        "the admin listener has limits of its own"
-    );
-    drop(silent);
-    server.wait_for_outcome("one", "no_request", 2);
-    server.wait_for_outcome("two", "no_request", 1);
+    let mut first = server.connect("one");
+    server.wait_for_waiting("one", "request", 1);
+    let second = server.connect("one");
+    server.wait_for_waiting("one", "request", 2);
     assert_eq!(server.exchange("two", b"\n"), b"hi\n");
+    server.wait_for_outcome("one", "evicted", 1);
+    assert_eq!(read_to_reset(&mut first), 0);
+    for mut client in [second, two] {
+        client.write_all(b"\n").expect("sent");
+        assert_eq!(read_all(&mut client), b"hi\n", "these keep their places");
+    }
+    server.at_rest();
+}
+
+#[test]
+fn nobody_who_has_asked_goes_for_a_newcomer() {
+    let (gate, open) = Gate::new();
+    let engine = ByHand::start(gate, 64);
+    let served: Vec<TcpStream> = (0..MAX_CONNECTIONS).map(|_| engine.ask()).collect();
+    engine.wait_for("replyd_connections_open", &[], MAX_CONNECTIONS);
+    for turned_away in 1..=5 {
+        assert_eq!(parse_http(&read_all(&mut engine.ask())).0, 503);
+        engine.wait_for(
+            "replyd_rejected_total",
+            &[("reason", "max_connections")],
+            turned_away,
+        );
+    }
+    drop(open);
+    for mut client in served {
+        assert_eq!(parse_http(&read_all(&mut client)).2, "made\n");
+    }
+    engine.wait_for_outcome("replied", MAX_CONNECTIONS);
+    engine.wait_for_outcome("evicted", 0);
+    engine.stop();
+}
+
+#[test]
+fn one_source_has_only_so_many_exchanges() {
+    let keys = "max_connections_per_source = 2\nlinger_idle_seconds = 10\nreply.text = \"hi\\n\"";
+    let server = TestServer::start(&service("fair", keys));
+    let silent = [server.connect("fair"), server.connect("fair")];
+    server.wait_for_waiting("fair", "request", 2);
+    for turned_away in 1..=3 {
+        assert_eq!(server.exchange("fair", b"\n"), b"busy\n");
+        wait_for_rejected(&server, "fair", "per_source", turned_away);
+    }
+    let neighbour = server.exchange_from([127, 0, 0, 2], "fair", b"\n");
+    assert_eq!(neighbour, b"hi\n");
+    // Those that have their reply are no exchanges anymore, though their client hasn't left.
+    for mut client in silent {
+        client.write_all(b"\n").expect("sent");
+        let mut reply = [0; 3];
+        client.read_exact(&mut reply).expect("a reply");
+        server.wait_for_waiting("fair", "request", 0);
+        let lingering = client;
+        server.wait_for(
+            "replyd_connections_waiting",
+            &[("service", "fair"), ("for", "linger")],
+            1.0,
+        );
+        assert_eq!(server.exchange("fair", b"\n"), b"hi\n");
+        drop(lingering);
+    }
+    server.at_rest();
+}
+
+#[test]
+fn one_source_comes_only_so_often() {
+    // Once in a hundred seconds, and so once in this test.
+    let keys = "max_rate_per_source = 0.01\nreply.text = \"hi\\n\"";
+    let server = TestServer::start(&service("rare", keys));
+    assert_eq!(server.exchange("rare", b"\n"), b"hi\n");
+    for turned_away in 1..=3 {
+        assert_eq!(server.exchange("rare", b"\n"), b"busy\n");
+        wait_for_rejected(&server, "rare", "rate", turned_away);
+    }
+    let neighbour = server.exchange_from([127, 0, 0, 2], "rare", b"\n");
+    assert_eq!(neighbour, b"hi\n");
     server.at_rest();
 }
 
@@ -77,23 +145,16 @@ fn a_full_queue_is_busy() {
     const CAPACITY: u32 = 3;
     let (gate, open) = Gate::new();
     let engine = ByHand::start(gate, 3);
-    let ask = || {
-        let mut client = engine.connect();
-        client
-            .write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-            .expect("sent");
-        client
-    };
-    let mut served = vec![ask()];
+    let mut served = vec![engine.ask()];
     // The one worker has it, and waits at the gate.
     engine.wait_for("replyd_workers_busy", &[], 1);
     engine.wait_for("replyd_queue_length", &[], 0);
     for queued in 1..=CAPACITY {
-        served.push(ask());
+        served.push(engine.ask());
         engine.wait_for("replyd_queue_length", &[], queued);
     }
     for turned_away in 1..=5 {
-        let mut client = ask();
+        let mut client = engine.ask();
         assert_eq!(parse_http(&read_all(&mut client)).0, 503);
         engine.wait_for_outcome("busy", turned_away);
         engine.wait_for(

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
 use prometheus::IntCounter;
-use replyd::config::types::LogAccess;
+use replyd::config::log::LogAccess;
 use replyd::engine::access_log::{AccessLog, AccessRecord, Recorded};
 use replyd::exchange::outcome::Outcome;
 

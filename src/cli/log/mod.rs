@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use replyd::config::types::{self, Level, LogFormat};
+use replyd::config::log::{self, Level, LogFormat};
 use replyd::engine::access_log::AccessLog;
 use replyd::metrics::LogMetrics;
 use tracing::level_filters::LevelFilter;
@@ -63,7 +63,7 @@ impl Log {
     ///
     /// # Errors
     /// * out of threads or descriptors
-    pub(super) fn start(config: &types::Log) -> io::Result<Self> {
+    pub(super) fn start(config: &log::Log) -> io::Result<Self> {
         let metrics = LogMetrics::new();
         let (records, records_rx) = crossbeam_channel::bounded(RECORDS_MAX);
         let (access, access_lines) = Access::new(metrics.dropped.clone());
@@ -123,7 +123,7 @@ impl Log {
 impl Control {
     /// Takes a new configuration: the level, and which exchanges get a line. The format stays what
     /// it was at the start.
-    pub(super) fn set(&self, config: &types::Log) {
+    pub(super) fn set(&self, config: &log::Log) {
         self.threshold.set(match config.level {
             Level::Error => LevelFilter::ERROR,
             Level::Warn => LevelFilter::WARN,

@@ -204,8 +204,15 @@ fn maintenance() -> BoxedStrategy<Option<Maintenance>> {
 fn numbers() -> BoxedStrategy<Service> {
     let times = [duration(1), duration(1), duration(0), duration(0)];
     let counts = (0..=512usize, 0..=1_000_000usize, 1..=65_535u16);
+    let rate = prop_oneof![
+        Just(0.0),
+        (1..=1_000_000u32).prop_map(f64::from),
+        0.001..1e6f64
+    ];
+    let per_source = (0..=1_000_000usize, rate);
     let other = (1..=1_073_741_824u64, 0..=3_600u64);
-    let service = (times, counts, other).prop_map(|([request, reply, one, two], counts, other)| {
+    let service = (times, counts, per_source, other);
+    let service = service.prop_map(|([request, reply, one, two], counts, per_source, other)| {
         let (threads, max_connections, backlog) = counts;
         Service {
             request_timeout: request,
@@ -215,6 +222,8 @@ fn numbers() -> BoxedStrategy<Service> {
             defer_accept: Duration::from_secs(other.1),
             threads,
             max_connections,
+            max_connections_per_source: per_source.0,
+            max_rate_per_source: per_source.1,
             backlog,
             min_bytes_per_second: other.0,
             ..Service::default()
@@ -297,7 +306,7 @@ fn service(index: u16) -> BoxedStrategy<Service> {
 pub(super) fn any_config() -> BoxedStrategy<Config> {
     let accounts = (account(), account());
     let server = (duration(0), duration(0), 0..=1_000_000usize, accounts);
-    let queue = (1..=1_000_000usize, duration(1));
+    let queue = (1..=1_000_000usize, duration(0), duration(1));
     let services = (service(1), service(2), 0..=2usize);
     let config = (
         server,
@@ -307,7 +316,8 @@ pub(super) fn any_config() -> BoxedStrategy<Config> {
         services,
     )
         .prop_map(
-            |(server, (capacity, max_wait), threads, (allow, reload), (one, two, count))| {
+            |(server, queue, threads, (allow, reload), (one, two, count))| {
+                let (capacity, target_wait, max_wait) = queue;
                 let (grace_period, drain_delay, max_connections, (user, group)) = server;
                 Config {
                     server: Server {
@@ -318,7 +328,11 @@ pub(super) fn any_config() -> BoxedStrategy<Config> {
                         user,
                     },
                     workers: Workers { threads },
-                    queue: Queue { capacity, max_wait },
+                    queue: Queue {
+                        capacity,
+                        target_wait,
+                        max_wait,
+                    },
                     admin: Admin {
                         reload,
                         allow,

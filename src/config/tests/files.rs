@@ -14,8 +14,9 @@ use crate::config::document::Place;
 use crate::config::fault::Faults;
 use crate::config::framing::Read;
 use crate::config::load::{Loaded, SHIPPED, built_in, load, parse};
+use crate::config::log::{Level, LogAccess, LogFormat};
 use crate::config::reply::{Body, CONTENT_TYPE};
-use crate::config::types::{HalfClose, Level, LogAccess, LogFormat};
+use crate::config::types::HalfClose;
 use crate::config::{Config, written};
 
 fn write(directory: &TempDir, name: &str, text: impl AsRef<[u8]>) {

@@ -7,7 +7,8 @@ use super::any::any_config;
 use super::{SERVICE, valid};
 use crate::config::document::Sources;
 use crate::config::load::{Loaded, built_in, load};
-use crate::config::types::{HalfClose, Level, LogAccess, LogFormat};
+use crate::config::log::{Level, LogAccess, LogFormat};
+use crate::config::types::HalfClose;
 use crate::config::{Config, show, written};
 
 /// A file with every key of a config.

@@ -222,10 +222,13 @@ impl Acceptor {
                 Some(Home::Closed(connection) | Home::Lingers(connection)) => {
                     self.cut(connection, true);
                 }
-                Some(Home::Waits(connection, _) | Home::Again(connection)) => {
+                Some(
+                    Home::Waits(connection, _) | Home::Again(connection) | Home::Shed(connection),
+                ) => {
                     abandoned += usize::from(self.cut(connection, false));
                 }
-                Some(Home::Answer(..) | Home::Order(_)) => {}
+                Some(Home::Answer(service, _, made)) => self.discard_answer(service, *made),
+                Some(Home::Order(_)) => {}
                 None => break,
             }
         }

@@ -15,7 +15,7 @@ use crate::engine::room::Wait;
 use crate::engine::token::Token;
 
 /// How long a lingering connection is looked at now and then before the poller has it.
-const LOOKED_AT: Duration = Duration::from_millis(30);
+pub(super) const LOOKED_AT: Duration = Duration::from_millis(30);
 
 /// How many are looked at in one turn.
 const LOOKS_PER_TURN: usize = 64;
@@ -98,6 +98,8 @@ impl Acceptor {
     /// The reply is out. It is looked at later: at this moment it hardly ever is over.
     pub(super) fn linger_from_now(&mut self, connection: Box<Connection>, now: Instant) {
         let token = connection.token;
+        self.shares.served(connection.service.pool);
+        self.leave_source(self.room.service(token), &connection);
         let was_working = self.room.wait(token, Wait::Linger, true, None);
         debug_assert!(was_working, "a connection has come home twice");
         self.keep(connection);

@@ -159,7 +159,6 @@ impl Acceptor {
                 && listening.paused_until.is_some_and(|until| until <= now)
             {
                 listening.paused_until = None;
-                listening.errors_in_a_row = 0;
                 (self.poller).pause(&listening.listener, key(number), false)?;
             }
         }

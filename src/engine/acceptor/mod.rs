@@ -9,6 +9,9 @@ mod change;
 mod drain;
 mod linger;
 mod listening;
+mod relief;
+mod turned_away;
+mod waiting;
 
 use std::convert::Infallible;
 use std::io;
@@ -17,10 +20,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
-use crate::engine::acceptor::arrive::TurnedAway;
 use crate::engine::acceptor::drain::Drain;
 use crate::engine::acceptor::linger::Line;
 use crate::engine::acceptor::listening::{Listening, Upkeep};
+use crate::engine::acceptor::turned_away::TurnedAway;
 use crate::engine::access_log::AccessLog;
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::home::{Home, Order};
@@ -28,14 +31,14 @@ use crate::engine::poller::Poller;
 use crate::engine::queue::Task;
 use crate::engine::room::{Room, Wait};
 use crate::engine::service::Service;
+use crate::engine::shares::Shares;
+use crate::engine::sources::Sources;
 use crate::engine::token::{Key, Token};
-use crate::engine::transport::Transport;
 use crate::engine::worker::{Ended, Pool};
 use crate::engine::{Limits, Prepared, Report};
 use crate::exchange::outcome::Outcome;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::reply::Made;
 use crate::reply::calendar::Calendar;
 
 /// Messages taken from the inbox in one turn.
@@ -84,7 +87,8 @@ pub(super) struct Acceptor {
     /// Those that linger and are not in the poller yet.
     line: Line,
     turned_away: TurnedAway,
-    evicts: bool,
+    sources: Sources,
+    shares: Shares,
     calendar: Calendar,
     scratch: Box<[u8]>,
     drain: Option<Drain>,
@@ -116,7 +120,8 @@ impl Acceptor {
             spare: Vec::with_capacity(SPARE_MAX),
             line: Line::new(limits.max_connections),
             turned_away: TurnedAway::new(limits.max_turned_away),
-            evicts: limits.evicts,
+            sources: Sources::new(Instant::now(), limits.max_connections),
+            shares: Shares::new(Instant::now()),
             calendar: Calendar::new(SystemTime::now()),
             scratch: vec![0; SCRATCH_BYTES].into(),
             drain: None,
@@ -203,6 +208,7 @@ impl Acceptor {
                 Home::Again(connection) => self.enqueue(connection, Wake::Ready, now),
                 Home::Lingers(connection) => self.linger_from_now(connection, now),
                 Home::Closed(connection) => self.count_closed(connection),
+                Home::Shed(connection) => self.shed(connection, now),
                 Home::Answer(service, token, made) => self.answer(service, token, made, now),
                 Home::Order(order) => self.obey(order, now),
             }
@@ -228,59 +234,6 @@ impl Acceptor {
             }
             Order::StopNewcomers => self.stop_newcomers(now),
             Order::Drain { until } => self.drain_until(until),
-        }
-    }
-
-    /// Lets a connection wait, and then hands its job over, so that the answer finds it.
-    fn wait(&mut self, mut connection: Box<Connection>, wait: Wait, now: Instant) {
-        let token = connection.token;
-        let has_received = connection.exchange().has_received();
-        let deadline = connection.deadline();
-        let service = Arc::clone(&connection.service);
-        let job = connection.exchange().take_job();
-        let was_working = (self.room).wait(token, wait, has_received, Some(deadline));
-        debug_assert!(was_working, "a connection has come home twice");
-        let is_armed = self.arm(&mut connection, wait);
-        self.keep(connection);
-        if !is_armed {
-            if let Some(job) = job {
-                service.discard(job);
-            }
-            return self.resume(token, Wake::Shed, now);
-        }
-        if let (Some(job), Some(maker)) = (job, &service.maker)
-            && let Err(made) = maker.submit(token, job)
-        {
-            self.answer(self.room.service(token), token, Box::new(made), now);
-        }
-    }
-
-    /// Has the poller tell of it. False: out of memory or of watches, so it can't wait.
-    fn arm(&self, connection: &mut Connection, wait: Wait) -> bool {
-        let interest = Transport::interest(wait, connection.cancels());
-        let Some(transport) = connection.transport() else {
-            return false;
-        };
-        let armed = self
-            .poller
-            .arm(transport, connection.token, interest, connection.is_polled);
-        connection.is_polled |= armed.is_ok();
-        armed.is_ok()
-    }
-
-    fn answer(&mut self, service: usize, token: Token, made: Box<Made>, now: Instant) {
-        if self.room.waits_for(token) == Some(Wait::Reply)
-            && let Some(connection) = self.waiting(token)
-        {
-            connection.answer(made);
-            self.resume(token, Wake::Answered, now);
-        } else if let Made::Part {
-            more: Some(job), ..
-        } = *made
-            && !job.is_over()
-        {
-            // Nobody waits for it anymore.
-            self.services[service].discard(job);
         }
     }
 
@@ -348,7 +301,12 @@ impl Acceptor {
 
     /// Counts a connection whose socket is closed.
     fn count_closed(&mut self, connection: Box<Connection>) {
+        let service = self.room.service(connection.token);
+        let has_left = self.room.waits_for(connection.token) == Some(Wait::Linger);
         if self.room.close(connection.token) {
+            if !has_left {
+                self.leave_source(service, &connection);
+            }
             let outcome = connection.outcome();
             connection.service.metrics.closed[outcome.index()].inc();
             if let Some(log) = self.logs(outcome) {
@@ -356,7 +314,6 @@ impl Acceptor {
             }
         }
         // A spare one of a service that has changed would keep that alive.
-        let service = self.room.service(connection.token);
         let is_current = Arc::ptr_eq(&connection.service, &self.services[service]);
         if is_current && self.spare.len() < SPARE_MAX {
             self.spare.push(connection);

@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use crate::engine::acceptor::Acceptor;
 use crate::engine::acceptor::drain::REST;
 use crate::engine::acceptor::listening::Stage;
@@ -12,9 +14,10 @@ use crate::engine::change::{Change, Retired};
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
 use crate::engine::listener::{ListenAddr, Listener, ListenerOptions};
-use crate::engine::room::Wait;
+use crate::engine::room::{Reason, Wait};
 use crate::engine::tests::{metrics, service};
 use crate::engine::{Limits, Report};
+use crate::exchange::outcome::Outcome;
 use crate::inbox::inbox;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -23,11 +26,15 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// An acceptor without listeners and workers, for one connection.
 fn acceptor(metrics: &Arc<Metrics>) -> Acceptor {
+    acceptor_for(1, metrics)
+}
+
+/// The same, for more.
+fn acceptor_for(max_connections: usize, metrics: &Arc<Metrics>) -> Acceptor {
     let (_outbox, inbox) = inbox::<Home>(8).expect("an inbox");
     let limits = Limits {
-        max_connections: 1,
+        max_connections,
         max_turned_away: 1,
-        evicts: false,
     };
     let mut acceptor =
         Acceptor::new(inbox, limits, None, Arc::clone(metrics)).expect("an acceptor");
@@ -207,4 +214,84 @@ fn a_listener_that_rests_wants_nothing() {
     acceptor.pause(0, now + SECOND).expect("paused");
     acceptor.rest(true).expect("it rests");
     assert_eq!(acceptor.upkeep.due(), None);
+}
+
+/// The connections of an acceptor that are open, each with its client.
+fn arrivals(acceptor: &mut Acceptor, count: usize, wait: Wait) -> Vec<TcpStream> {
+    let now = Instant::now();
+    let arrive = |_| {
+        let (connection, client) = arrive(acceptor, now);
+        match wait {
+            Wait::Linger => acceptor.linger_from_now(connection, now),
+            wait => acceptor.wait(connection, wait, now),
+        }
+        client
+    };
+    (0..count).map(arrive).collect()
+}
+
+#[test]
+fn who_has_waited_too_long_in_the_queue_is_told_and_takes_nobodys_place() {
+    let metrics = metrics();
+    let mut acceptor = acceptor(&metrics);
+    let now = Instant::now();
+    let (connection, mut client) = arrive(&mut acceptor, now);
+    acceptor.shed(connection, now);
+    assert_eq!(acceptor.room.open(), 0, "its place is free");
+    assert!(!acceptor.turned_away.is_empty(), "it has time to read why");
+    client
+        .shutdown(std::net::Shutdown::Write)
+        .expect("it has not been reset");
+    let mut reply = Vec::new();
+    std::io::Read::read_to_end(&mut client, &mut reply).expect("no reset");
+    assert_eq!(reply, b"busy\n");
+    let counters = &acceptor.services[0].metrics;
+    assert_eq!(counters.rejected[Reason::QueueWait as usize].get(), 1);
+    assert_eq!(counters.closed[Outcome::Busy.index()].get(), 1);
+}
+
+#[test]
+fn without_descriptors_half_of_those_who_have_not_asked_make_room() {
+    let metrics = metrics();
+    let mut acceptor = acceptor_for(16, &metrics);
+    let _silent = arrivals(&mut acceptor, 8, Wait::Request);
+    let now = Instant::now();
+    assert!(acceptor.relieve(Errno::MFILE, now));
+    assert_eq!(acceptor.room.open(), 4);
+    assert!(
+        acceptor.relieve(Errno::NOMEM, now),
+        "of memory there may be"
+    );
+    assert_eq!(acceptor.room.open(), 3, "enough for one, at least");
+    let counters = &acceptor.services[0].metrics;
+    assert_eq!(counters.closed[Outcome::Evicted.index()].get(), 5);
+}
+
+#[test]
+fn who_lingers_goes_before_who_has_not_asked_but_not_at_once() {
+    let metrics = metrics();
+    let mut acceptor = acceptor_for(16, &metrics);
+    let _lingering = arrivals(&mut acceptor, 1, Wait::Linger);
+    let _silent = arrivals(&mut acceptor, 2, Wait::Request);
+    assert!(acceptor.make_room(Instant::now()));
+    let lingering = acceptor.room.lingering();
+    assert_eq!(
+        (acceptor.room.open(), lingering),
+        (2, 1),
+        "its peer may be about to leave"
+    );
+    assert!(acceptor.make_room(Instant::now() + SECOND));
+    assert_eq!((acceptor.room.open(), acceptor.room.lingering()), (1, 0));
+}
+
+#[test]
+fn nobody_who_waits_for_a_reply_makes_room() {
+    let metrics = metrics();
+    let mut acceptor = acceptor_for(16, &metrics);
+    let mut asked = arrivals(&mut acceptor, 1, Wait::Reply);
+    asked.extend(arrivals(&mut acceptor, 1, Wait::Write));
+    let later = Instant::now() + SECOND;
+    assert!(!acceptor.make_room(later));
+    assert!(!acceptor.relieve(Errno::MFILE, later));
+    assert_eq!(acceptor.room.open(), 2);
 }

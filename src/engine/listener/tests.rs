@@ -178,13 +178,20 @@ fn stopping_newcomers_still_lets_those_in_who_were_there() {
 #[test]
 fn errors_of_accept_are_told_apart() {
     assert!(matches!(classify(Errno::AGAIN), Accepted::Nothing));
-    assert!(matches!(classify(Errno::CONNABORTED), Accepted::Gone(_)));
-    assert!(matches!(classify(Errno::MFILE), Accepted::Exhausted(_)));
-    assert!(matches!(classify(Errno::PERM), Accepted::Exhausted(_)));
-    assert!(
-        matches!(classify(Errno::XFULL), Accepted::Exhausted(_)),
-        "unknown ones"
-    );
+    for (errno, expected) in [
+        (Errno::CONNABORTED, Failure::Gone),
+        (Errno::MFILE, Failure::Exhausted),
+        (Errno::NOMEM, Failure::Exhausted),
+        (Errno::PERM, Failure::Refused),
+        // One that nobody has heard of.
+        (Errno::XFULL, Failure::Refused),
+    ] {
+        let accepted = classify(errno);
+        let Accepted::Failed(_, failure) = accepted else {
+            panic!("{errno}: {accepted:?}");
+        };
+        assert_eq!(failure, expected, "{errno}");
+    }
     assert!(matches!(classify(Errno::BADF), Accepted::Broken(_)));
 }
 

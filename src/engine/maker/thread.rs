@@ -8,7 +8,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::engine::token::Token;
 use crate::reply::{Job, Made};
@@ -73,9 +73,12 @@ impl MakerThread {
 
     /// Takes a job that nobody wants anymore.
     pub(in crate::engine) fn discard(&self, job: Box<Job>) {
-        if let Some(work) = self.work.get() {
-            // Full: dropped here, where its file may keep us waiting, rather than never.
-            let _sent = work.try_send(Work::Discard(job));
+        let unsent = match self.work.get() {
+            Some(work) => work.try_send(Work::Discard(job)).err(),
+            None => None,
+        };
+        if let Some(Work::Discard(job)) = unsent.map(TrySendError::into_inner) {
+            drop_elsewhere(job);
         }
     }
 }
@@ -90,6 +93,15 @@ impl fmt::Debug for MakerThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MakerThread").finish_non_exhaustive()
     }
+}
+
+/// Drops a job on a thread of its own: the file that it may hold open can keep its closer waiting.
+pub(in crate::engine) fn drop_elsewhere(job: Box<Job>) {
+    let name = "m-discard".to_owned();
+    // Without a thread it is dropped here, rather than never.
+    let _thread = std::thread::Builder::new()
+        .name(name)
+        .spawn(move || drop(job));
 }
 
 /// Ends when the service is gone, or whoever wants the answers.

@@ -61,10 +61,11 @@ impl Room {
             return None;
         }
         let by_drain = self.draining_since.map(|since| {
+            let accepted_at = self.begun_at + Duration::from(slot.accepted_at);
             let from = if slot.has_received {
-                since.max(slot.accepted_at)
+                since.max(accepted_at)
             } else {
-                slot.accepted_at
+                accepted_at
             };
             from + DRAIN_REQUEST
         });

@@ -87,18 +87,128 @@ fn a_deadline_passes_for_who_still_waits() {
 }
 
 #[test]
-fn the_longest_asking_goes_first_and_nobody_who_has_asked() {
+fn who_waits_first_goes_first_and_nobody_who_has_asked() {
     let (mut room, now) = room();
     let replying = room.admit(now, 1, 0, 8).expect("admitted");
     room.wait(replying, Wait::Write, true, None);
     assert_eq!(room.longest_asking(), None);
-    let younger = room.admit(now + 2 * SECOND, 1, 0, 8).expect("admitted");
+    let older = room.admit(now, 1, 0, 8).expect("admitted");
+    room.wait(older, Wait::Request, false, None);
+    let younger = room.admit(now + SECOND, 1, 0, 8).expect("admitted");
     room.wait(younger, Wait::Request, false, None);
-    let older = room.admit(now + SECOND, 1, 0, 8).expect("admitted");
-    room.wait(older, Wait::Request, true, None);
     assert_eq!(room.longest_asking(), Some(older));
-    room.close(older);
-    assert_eq!(room.longest_asking(), Some(younger));
+    room.resume(older);
+    assert_eq!(room.longest_asking(), Some(younger), "it is being read");
+    room.wait(older, Wait::Request, true, None);
+    assert_eq!(
+        room.longest_asking(),
+        Some(older),
+        "a byte now and then keeps no place"
+    );
+    room.resume(older);
+    room.wait(older, Wait::Reply, true, None);
+    assert_eq!(room.longest_asking(), Some(younger), "the other has asked");
+    room.close(younger);
+    assert_eq!(room.longest_asking(), None);
+}
+
+#[test]
+fn who_goes_is_of_the_service_where_most_wait() {
+    let now = Instant::now();
+    let mut room = Room::new(now, 8);
+    let mut asking = |service, at| {
+        room.serve(service, 0);
+        let token = room.admit(at, service, 0, 8).expect("admitted");
+        room.wait(token, Wait::Request, false, None);
+        token
+    };
+    let first = asking(0, now);
+    let crowd = [1, 2, 3].map(|seconds| asking(1, now + seconds * SECOND));
+    assert_eq!(room.longest_asking(), Some(crowd[0]));
+    room.close(crowd[0]);
+    room.close(crowd[1]);
+    room.close(crowd[2]);
+    assert_eq!(room.longest_asking(), Some(first));
+}
+
+#[test]
+fn the_longest_lingering_is_the_first_of_any_service() {
+    let (mut room, now) = room();
+    let lingering = [(1, 2), (0, 1), (1, 3)].map(|(service, seconds)| {
+        let token = room.admit(now + seconds * SECOND, service, 0, 8);
+        let token = token.expect("admitted");
+        room.wait(token, Wait::Linger, true, None);
+        token
+    });
+    for expected in [lingering[1], lingering[0], lingering[2]] {
+        assert_eq!(room.longest_lingering(), Some(expected));
+        room.close(expected);
+    }
+    assert_eq!(room.longest_lingering(), None);
+}
+
+#[test]
+fn a_shortage_lowers_the_limit_for_a_while() {
+    let (mut room, now) = room();
+    room.admit(now, 1, 0, 8).expect("admitted");
+    room.note_shortage(1, now);
+    assert_eq!(room.admit(now, 1, 0, 8), Err(Reason::MaxConnections));
+    room.admit(now + SHORTAGE, 1, 0, 8).expect("it is over");
+    room.note_shortage(100, now + SHORTAGE);
+    room.admit(now + SHORTAGE, 1, 0, 8).expect("admitted");
+    assert!(room.is_full(now + SHORTAGE), "never more than there may be");
+}
+
+/// The orders, against plain lists.
+#[test]
+fn orders_are_those_of_plain_lists() {
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let step = (0..4usize, 0..12usize);
+    let steps = proptest::collection::vec(step, 1..200);
+    let result = runner.run(&steps, |steps| {
+        let now = Instant::now();
+        let mut room = Room::new(now, 12);
+        room.serve(0, 0);
+        let mut asking: Vec<Token> = Vec::new();
+        let mut lingering: Vec<Token> = Vec::new();
+        for (action, which) in steps {
+            let pick = |list: &[Token]| list.get(which % list.len().max(1)).copied();
+            match action {
+                0 => {
+                    if let Ok(token) = room.admit(now, 0, 0, usize::MAX) {
+                        room.wait(token, Wait::Request, false, None);
+                        asking.push(token);
+                    }
+                }
+                1 => {
+                    if let Some(token) = pick(&asking) {
+                        room.resume(token);
+                        room.wait(token, Wait::Request, true, None);
+                    }
+                }
+                2 => {
+                    if let Some(token) = pick(&asking) {
+                        room.resume(token);
+                        room.wait(token, Wait::Linger, true, None);
+                        asking.retain(|other| *other != token);
+                        lingering.push(token);
+                    }
+                }
+                _ => {
+                    let both: Vec<Token> = asking.iter().chain(&lingering).copied().collect();
+                    if let Some(token) = pick(&both) {
+                        room.close(token);
+                        asking.retain(|other| *other != token);
+                        lingering.retain(|other| *other != token);
+                    }
+                }
+            }
+            proptest::prop_assert_eq!(room.longest_asking(), asking.first().copied());
+            proptest::prop_assert_eq!(room.longest_lingering(), lingering.first().copied());
+        }
+        Ok(())
+    });
+    result.expect("as the lists");
 }
 
 #[test]

@@ -36,11 +36,7 @@ const HOLDS: [(&str, &str); 1] = [(
 )];
 
 /// Why a key of `[Socket]` is not carried over.
-const REASONS: [(&str, &str); 12] = [
-    (
-        "MaxConnectionsPerSource",
-        "replyd has no limit for each source yet",
-    ),
+const REASONS: [(&str, &str); 11] = [
     (
         "TriggerLimitIntervalSec",
         "replyd answers busy when it has too much to do, and goes on",
@@ -261,6 +257,7 @@ fn addrs(value: &str, is_ipv6_only: bool) -> Option<Vec<Address>> {
 fn options(draft: &mut Draft, attributes: &mut Attributes) {
     for (name, key) in [
         ("MaxConnections", "max_connections"),
+        ("MaxConnectionsPerSource", "max_connections_per_source"),
         ("Backlog", "backlog"),
     ] {
         if let Some(attribute) = attributes.take_last(name, draft) {

@@ -16,12 +16,11 @@ use crate::import::xinetd::listen::Flags;
 use crate::import::xinetd::syntax::Block;
 
 /// Why an attribute is not carried over.
-const REASONS: [(&str, &str); 24] = [
+const REASONS: [(&str, &str); 23] = [
     (
         "cps",
         "replyd bounds its queue, answers busy beyond it, and never closes the port",
     ),
-    ("per_source", "replyd has no limit for each source yet"),
     ("log_type", "replyd logs to stderr"),
     (
         "log_on_success",
@@ -259,11 +258,14 @@ fn limits(draft: &mut Draft, attributes: &mut Attributes) {
     let only_from = attributes.take("only_from");
     let no_access = attributes.take("no_access");
     access::carry(draft, &only_from, &no_access);
-    for source in attributes.take("per_source") {
-        if source.value.eq_ignore_ascii_case("UNLIMITED") {
-            draft.moot(&source.said);
-        } else {
-            draft.remark(&source.said, "replyd has no limit for each source yet");
+    if let Some(most) = attributes.take_last("per_source", draft) {
+        match most.value.parse::<u32>() {
+            Ok(0) => draft.hold(&most.said, draft::NOBODY_AT_ONCE),
+            Ok(number) => {
+                draft.set("max_connections_per_source", i64::from(number), &most.said);
+            }
+            Err(_) if most.value.eq_ignore_ascii_case("UNLIMITED") => draft.moot(&most.said),
+            Err(_) => draft.remark(&most.said, "no number"),
         }
     }
 }

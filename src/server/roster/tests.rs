@@ -2,6 +2,7 @@
 
 use super::*;
 
+use crate::engine::discipline::Waits;
 use crate::engine::room::{Reason, Wait};
 use crate::exchange::outcome::Outcome;
 use crate::metrics::Labels;
@@ -21,7 +22,10 @@ fn common_pool() -> PoolOptions {
         name: "main".to_owned(),
         threads: 1,
         queue_capacity: 1,
-        max_wait: Duration::from_secs(1),
+        waits: Waits {
+            target: Duration::ZERO,
+            max: Duration::from_secs(1),
+        },
     }
 }
 

@@ -1,0 +1,136 @@
+//! Who has waited longest: orders whose links are in the slots, so joining and leaving one costs a
+//! few writes, whatever the number of others.
+
+use crate::engine::room::{Room, Slot, State, Wait};
+use crate::engine::token::Token;
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// Connections at work that are passed over in search of one that waits.
+const PASSED_OVER_MAX: usize = 64;
+
+/// What those in an order have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Standing {
+    /// They have not asked yet. One that has sent a part keeps its place while a worker reads it.
+    Asking,
+    /// Their reply is out.
+    Lingering,
+}
+
+impl Standing {
+    /// How many there are.
+    pub(super) const COUNT: usize = 2;
+}
+
+/// A service's connections of one standing, the first one first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    first: u32,
+    last: u32,
+}
+
+/// Where a slot stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    before: u32,
+    after: u32,
+    standing: Option<Standing>,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self {
+            first: NONE,
+            last: NONE,
+        }
+    }
+}
+
+impl Place {
+    /// In no order.
+    pub(super) const NOWHERE: Self = Self {
+        before: NONE,
+        after: NONE,
+        standing: None,
+    };
+}
+
+impl Room {
+    /// The connection that has waited longest with its request, of the service that has most of
+    /// those: who floods one service takes nobody's place in another.
+    pub(in crate::engine) fn longest_asking(&self) -> Option<Token> {
+        let asking = Wait::Request as usize;
+        let crowded = (self.services.iter()).max_by_key(|counts| counts.waiting[asking])?;
+        let mut index = crowded.orders[Standing::Asking as usize].first;
+        for _ in 0..PASSED_OVER_MAX {
+            let slot = self.slots.get(index as usize)?;
+            if slot.state == State::Waiting(Wait::Request) {
+                return Some(slot.token);
+            }
+            index = slot.place.after;
+        }
+        None
+    }
+
+    /// The connection that has lingered longest in its service: of these the one accepted first.
+    pub(in crate::engine) fn longest_lingering(&self) -> Option<Token> {
+        let firsts = (self.services.iter()).filter_map(|counts| {
+            let first = counts.orders[Standing::Lingering as usize].first;
+            self.slots.get(first as usize)
+        });
+        firsts
+            .min_by_key(|slot| slot.accepted_at)
+            .map(|slot| slot.token)
+    }
+
+    /// Stands where it has to while it waits for this.
+    pub(super) fn stand(&mut self, index: usize, wait: Wait) {
+        let standing = match wait {
+            Wait::Request => Some(Standing::Asking),
+            Wait::Linger => Some(Standing::Lingering),
+            Wait::Reply | Wait::Write => None,
+        };
+        if self.slots[index].place.standing != standing {
+            self.leave_order(index);
+            if let Some(standing) = standing {
+                self.join_order(index, standing);
+            }
+        }
+    }
+
+    fn join_order(&mut self, index: usize, standing: Standing) {
+        let number = u32::try_from(index).expect("invariant: fewer slots than 2^32");
+        let service = self.slots[index].service as usize;
+        let order = &mut self.services[service].orders[standing as usize];
+        let before = std::mem::replace(&mut order.last, number);
+        match self.slots.get_mut(before as usize) {
+            Some(slot) => slot.place.after = number,
+            None => order.first = number,
+        }
+        self.slots[index].place = Place {
+            before,
+            after: NONE,
+            standing: Some(standing),
+        };
+    }
+
+    pub(super) fn leave_order(&mut self, index: usize) {
+        let Slot { place, service, .. } = self.slots[index];
+        let Some(standing) = place.standing else {
+            return;
+        };
+        let order = &mut self.services[service as usize].orders[standing as usize];
+        match self.slots.get_mut(place.before as usize) {
+            Some(slot) => slot.place.after = place.after,
+            None => order.first = place.after,
+        }
+        match self.slots.get_mut(place.after as usize) {
+            Some(slot) => slot.place.before = place.before,
+            None => order.last = place.before,
+        }
+        self.slots[index].place = Place::NOWHERE;
+    }
+}
