@@ -117,7 +117,7 @@ impl Sources {
     }
 
     /// Makes room for what a service's limits take to be kept, so that no connection has to.
-    pub(super) fn serve(&mut self, limits: SourceLimits) {
+    pub(super) fn serve(&mut self, limits: &SourceLimits) {
         if limits.max_connections > 0 {
             // Twice: then those that have gone are swept up in place.
             self.live.reserve(2 * self.max_connections);
@@ -131,10 +131,13 @@ impl Sources {
     pub(super) fn admit(
         &mut self,
         service: usize,
-        limits: SourceLimits,
+        limits: &SourceLimits,
         peer: Peer,
         now: Instant,
     ) -> Result<(), Reason> {
+        if limits.max_connections == 0 && limits.rate.is_none() {
+            return Ok(());
+        }
         let Some(key) = Key::new(service, peer) else {
             return Ok(());
         };
@@ -143,13 +146,13 @@ impl Sources {
             return Err(Reason::PerSource);
         }
         match limits.rate {
-            Some(rate) if !self.comes(key, rate, now) => Err(Reason::Rate),
+            Some(rate) if !self.comes(key, &rate, now) => Err(Reason::Rate),
             _ => Ok(()),
         }
     }
 
     /// An exchange begins. To be [`left`](Self::left) once.
-    pub(super) fn entered(&mut self, service: usize, limits: SourceLimits, peer: Peer) {
+    pub(super) fn entered(&mut self, service: usize, limits: &SourceLimits, peer: Peer) {
         if limits.max_connections > 0
             && let Some(key) = Key::new(service, peer)
         {
@@ -158,7 +161,7 @@ impl Sources {
     }
 
     /// An exchange is over, with the limits that it began with.
-    pub(super) fn left(&mut self, service: usize, limits: SourceLimits, peer: Peer) {
+    pub(super) fn left(&mut self, service: usize, limits: &SourceLimits, peer: Peer) {
         if limits.max_connections > 0
             && let Some(key) = Key::new(service, peer)
             && let Some(count) = self.live.get_mut(&key)
@@ -171,7 +174,7 @@ impl Sources {
     }
 
     /// Whether it may come now. Else it is as if it hadn't.
-    fn comes(&mut self, key: Key, rate: Rate, now: Instant) -> bool {
+    fn comes(&mut self, key: Key, rate: &Rate, now: Instant) -> bool {
         let hash = self.hasher.hash_one(key);
         let now = nanoseconds(now.saturating_duration_since(self.begun_at));
         let sets = self.table.len() as u64;

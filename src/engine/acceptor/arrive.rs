@@ -146,7 +146,7 @@ impl Acceptor {
         let keeps_to_share = self.shares.came(number, service.pool, now);
         match self.admit(&service, number, peer, keeps_to_share, now) {
             Ok(token) => {
-                (self.sources).entered(number, service.source_limits, peer);
+                (self.sources).entered(number, &service.source_limits, peer);
                 let mut connection = Connection::new(service, token, socket, peer, now);
                 connection.keeps_to_share = keeps_to_share;
                 let connection = match self.spare.pop() {
@@ -173,7 +173,7 @@ impl Acceptor {
         if !service.access.admits(peer) {
             return Err(Reason::Acl);
         }
-        (self.sources).admit(number, service.source_limits, peer, now)?;
+        (self.sources).admit(number, &service.source_limits, peer, now)?;
         let pool = &self.pools[service.pool];
         let queued = pool.queue.len();
         let capacity = if keeps_to_share {
@@ -198,7 +198,7 @@ impl Acceptor {
 
     /// An exchange is over, for the limits of its source.
     pub(super) fn leave_source(&mut self, service: usize, connection: &Connection) {
-        let limits = connection.service.source_limits;
+        let limits = &connection.service.source_limits;
         self.sources.left(service, limits, connection.peer);
     }
 }

@@ -58,7 +58,7 @@ impl Acceptor {
     /// accepted with.
     fn serve(&mut self, number: usize, service: Arc<Service>) {
         self.room.serve(number, service.max_connections);
-        self.sources.serve(service.source_limits);
+        self.sources.serve(&service.source_limits);
         self.shares.serve(number, service.pool);
         if number == self.services.len() {
             self.services.push(service);

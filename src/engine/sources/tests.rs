@@ -20,7 +20,7 @@ fn v6(prefix: u64, host: u64) -> Peer {
 fn sources(limits: SourceLimits) -> (Sources, Instant) {
     let now = Instant::now();
     let mut sources = Sources::new(now, 4);
-    sources.serve(limits);
+    sources.serve(&limits);
     (sources, now)
 }
 
@@ -46,7 +46,7 @@ fn let_in(
     count: usize,
     at: Instant,
 ) -> usize {
-    let admits = |_: &usize| sources.admit(0, limits, from, at).is_ok();
+    let admits = |_: &usize| sources.admit(0, &limits, from, at).is_ok();
     (0..count).filter(admits).count()
 }
 
@@ -65,7 +65,7 @@ fn a_rate_lets_a_seconds_worth_in_at_once_and_then_keeps_to_itself() {
         .sum();
     assert_eq!(over_ten_seconds, 50);
     assert_eq!(
-        sources.admit(0, limits, v4(1), now + 10 * SECOND),
+        sources.admit(0, &limits, v4(1), now + 10 * SECOND),
         Err(Reason::Rate)
     );
 }
@@ -92,19 +92,24 @@ fn only_live_exchanges_count() {
     let limits = at_a_time(2);
     let (mut sources, now) = sources(limits);
     for _ in 0..2 {
-        sources.admit(0, limits, v4(1), now).expect("there is room");
-        sources.entered(0, limits, v4(1));
+        sources
+            .admit(0, &limits, v4(1), now)
+            .expect("there is room");
+        sources.entered(0, &limits, v4(1));
     }
-    assert_eq!(sources.admit(0, limits, v4(1), now), Err(Reason::PerSource));
-    assert_eq!(sources.admit(0, limits, v4(2), now), Ok(()), "another one");
     assert_eq!(
-        sources.admit(1, limits, v4(1), now),
+        sources.admit(0, &limits, v4(1), now),
+        Err(Reason::PerSource)
+    );
+    assert_eq!(sources.admit(0, &limits, v4(2), now), Ok(()), "another one");
+    assert_eq!(
+        sources.admit(1, &limits, v4(1), now),
         Ok(()),
         "of another service"
     );
-    sources.left(0, limits, v4(1));
-    assert_eq!(sources.admit(0, limits, v4(1), now), Ok(()));
-    sources.left(0, limits, v4(1));
+    sources.left(0, &limits, v4(1));
+    assert_eq!(sources.admit(0, &limits, v4(1), now), Ok(()));
+    sources.left(0, &limits, v4(1));
     assert!(sources.live.is_empty(), "nothing is kept of who has left");
 }
 
@@ -112,13 +117,13 @@ fn only_live_exchanges_count() {
 fn ipv6_sources_are_networks_and_unix_peers_are_none() {
     let limits = at_a_time(1);
     let (mut sources, now) = sources(limits);
-    sources.entered(0, limits, v6(0x2001_0db8_0000_0001, 7));
-    let mut admit = |from| sources.admit(0, limits, from, now);
+    sources.entered(0, &limits, v6(0x2001_0db8_0000_0001, 7));
+    let mut admit = |from| sources.admit(0, &limits, from, now);
     let neighbour = v6(0x2001_0db8_0000_0001, u64::MAX);
     assert_eq!(admit(neighbour), Err(Reason::PerSource));
     assert_eq!(admit(v6(0x2001_0db8_0000_0002, 7)), Ok(()));
-    sources.entered(0, limits, Peer::Unix);
-    assert_eq!(sources.admit(0, limits, Peer::Unix, now), Ok(()));
+    sources.entered(0, &limits, Peer::Unix);
+    assert_eq!(sources.admit(0, &limits, Peer::Unix, now), Ok(()));
 }
 
 /// The low half of an IPv6 prefix isn't mistaken for an IPv4 address.
@@ -126,8 +131,8 @@ fn ipv6_sources_are_networks_and_unix_peers_are_none() {
 fn ipv4_and_ipv6_are_told_apart() {
     let limits = at_a_time(1);
     let (mut sources, now) = sources(limits);
-    sources.entered(0, limits, v4(7));
-    assert_eq!(sources.admit(0, limits, v6(7, 0), now), Ok(()));
+    sources.entered(0, &limits, v4(7));
+    assert_eq!(sources.admit(0, &limits, v6(7, 0), now), Ok(()));
 }
 
 #[test]
@@ -137,13 +142,13 @@ fn a_million_sources_cost_what_one_costs_and_who_floods_is_still_known() {
     assert_eq!(let_in(&mut sources, limits, v4(1), 100, now), 2);
     for number in 2..1_000_000 {
         sources
-            .admit(0, limits, v4(number), now)
+            .admit(0, &limits, v4(number), now)
             .expect("its first");
     }
     assert_eq!(sources.table.len(), SETS);
     assert_eq!(size_of_val(&*sources.table), 512 * 1024);
     assert_eq!(
-        sources.admit(0, limits, v4(1), now),
+        sources.admit(0, &limits, v4(1), now),
         Err(Reason::Rate),
         "who comes too often is forgotten last"
     );
@@ -155,9 +160,9 @@ fn live_exchanges_take_no_more_than_what_is_reserved() {
     let (mut sources, _) = sources(limits);
     let capacity = sources.live.capacity();
     for number in 0..100_000 {
-        sources.entered(0, limits, v4(number));
+        sources.entered(0, &limits, v4(number));
         if number >= 4 {
-            sources.left(0, limits, v4(number - 4));
+            sources.left(0, &limits, v4(number - 4));
         }
     }
     assert_eq!(sources.live.len(), 4);
