@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rustix::event::EventfdFlags;
+use rustix::io::Errno;
 
 use crate::bell::Bell;
+
+/// How often the bell is rung if it doesn't: eventfd(2) has no such error, but a tracer may.
+const RINGS_MAX: usize = 16;
 
 /// Sends to the thread.
 #[derive(Debug)]
@@ -61,8 +65,14 @@ impl<T> Outbox<T> {
     fn ring(&self) {
         let (bell, eventfd) = &*self.bell;
         if bell.is_mine_to_ring() {
-            // Can't fail but for a counter at its end, which is a bell that rings already.
-            let _rung = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
+            // A mark that is off with a bell that has not rung is a thread that sleeps for ever.
+            for _ in 0..RINGS_MAX {
+                match rustix::io::write(eventfd, &1_u64.to_ne_bytes()) {
+                    // EAGAIN: its counter is at its end, so it rings already.
+                    Ok(_) | Err(Errno::AGAIN) => return,
+                    Err(_) => {}
+                }
+            }
         }
     }
 

@@ -3,13 +3,14 @@
 //! A worker that finds nothing sleeps at once. The channel's own blocking receive would spin and
 //! yield first, which is lost processor time with one client after another: see benches/README.md.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 
 use crate::bell::Bell;
-use crate::engine::connection::Connection;
+use crate::engine::connection::{Connection, Wake};
 
 /// What goes through the queue.
 #[derive(Debug)]
@@ -20,6 +21,12 @@ pub(super) enum Task {
     Probe(Sender<()>),
 }
 
+impl Task {
+    fn is_new(&self) -> bool {
+        matches!(self, Self::Serve(connection) if connection.wake == Wake::New)
+    }
+}
+
 /// The acceptor's end. Dropping it ends the workers, once the queue is empty.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -28,6 +35,9 @@ pub(super) struct Queue {
 
     /// To wake who sleeps there, and for what is left when nobody is to be served anymore.
     end: QueueEnd,
+
+    /// New connections that were put in.
+    put: usize,
 }
 
 /// The workers' end.
@@ -44,6 +54,9 @@ struct Sleeper {
 
     /// Set before it sleeps for the first time.
     thread: OnceLock<Thread>,
+
+    /// New connections that it has taken.
+    taken: AtomicUsize,
 }
 
 /// A queue for `capacity` tasks, to so many workers.
@@ -52,12 +65,14 @@ pub(super) fn queue(capacity: usize, workers: usize) -> (Queue, QueueEnd) {
     let sleeper = |_| Sleeper {
         bell: Bell::new(),
         thread: OnceLock::new(),
+        taken: AtomicUsize::new(0),
     };
     let sleepers: Arc<[Sleeper]> = (0..workers).map(sleeper).collect();
     let end = QueueEnd { rx, sleepers };
     let queue = Queue {
         tx: Some(tx),
         end: end.clone(),
+        put: 0,
     };
     (queue, end)
 }
@@ -65,19 +80,28 @@ pub(super) fn queue(capacity: usize, workers: usize) -> (Queue, QueueEnd) {
 impl Queue {
     /// Puts a task at the end, and wakes a worker if one sleeps. Gives it back if there is no room, or
     /// it is closed.
-    pub(super) fn try_send(&self, task: Task) -> Result<(), Task> {
+    pub(super) fn try_send(&mut self, task: Task) -> Result<(), Task> {
         let Some(tx) = &self.tx else {
             return Err(task);
         };
+        let is_new = task.is_new();
         tx.try_send(task).map_err(TrySendError::into_inner)?;
+        self.put = self.put.wrapping_add(usize::from(is_new));
         // One is enough, and one that is awake looks into the queue before it sleeps.
         wake_one(&self.end.sleepers);
         Ok(())
     }
 
-    /// Tasks in it.
-    pub(super) fn len(&self) -> usize {
-        self.end.len()
+    /// Whether as many new connections are in it as `capacity`. Those that come back don't count: a
+    /// crowd that hangs up at once keeps nobody out.
+    pub(super) fn is_full(&self, capacity: usize) -> bool {
+        self.end.len() >= capacity && self.new_connections() >= capacity
+    }
+
+    fn new_connections(&self) -> usize {
+        let taken = |sleeper: &Sleeper| sleeper.taken.load(Relaxed);
+        let taken = (self.end.sleepers.iter().map(taken)).fold(0, usize::wrapping_add);
+        self.put.wrapping_sub(taken)
     }
 
     /// Takes a task out that no worker has taken.
@@ -114,7 +138,7 @@ impl QueueEnd {
         // Ends with a task, or with the end of the queue.
         loop {
             match self.rx.try_recv() {
-                Ok(task) => return Some(task),
+                Ok(task) => return Some(sleeper.took(task)),
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => {}
             }
@@ -130,7 +154,7 @@ impl QueueEnd {
                     // For another task, as it takes this one: somebody else is to come for it.
                     wake_one(&self.sleepers);
                 }
-                return Some(task);
+                return Some(sleeper.took(task));
             }
         }
     }
@@ -142,6 +166,14 @@ fn wake_one(sleepers: &[Sleeper]) {
 }
 
 impl Sleeper {
+    fn took(&self, task: Task) -> Task {
+        // Not fetch_add: there is one writer, and a plain store needs no locked instruction.
+        let taken = self.taken.load(Relaxed);
+        let is_new = usize::from(task.is_new());
+        self.taken.store(taken.wrapping_add(is_new), Relaxed);
+        task
+    }
+
     /// Wakes it, if it sleeps and nobody else has. Whether it did.
     fn wake(&self) -> bool {
         let is_mine = self.bell.is_mine_to_ring();
@@ -177,7 +209,7 @@ mod tests {
     /// Each probe finds the workers about to sleep, asleep, or awake again, as it happens.
     #[test]
     fn no_task_waits_for_a_worker_that_sleeps_and_the_end_wakes_them_all() {
-        let (queue, queue_end) = queue(8, 3);
+        let (mut queue, queue_end) = queue(8, 3);
         let workers = answer(&queue_end, 3);
         let (back_tx, back) = crossbeam_channel::bounded(2);
         for _ in 0..2000 {
@@ -212,11 +244,12 @@ mod tests {
 
     #[test]
     fn a_task_for_which_there_is_no_room_is_given_back() {
-        let (queue, _queue_end) = queue(1, 1);
+        let (mut queue, _queue_end) = queue(1, 1);
         let (back, _) = crossbeam_channel::bounded(0);
         assert!(queue.try_send(Task::Probe(back.clone())).is_ok());
         assert!(queue.try_send(Task::Probe(back)).is_err());
-        assert_eq!(queue.len(), 1);
+        assert_eq!(queue.end.len(), 1);
+        assert!(!queue.is_full(1), "of new connections there is none");
         assert!(queue.take_unserved().is_some());
     }
 }

@@ -164,18 +164,17 @@ impl Room {
 
     /// Lets a connection in that was accepted at `now`, if the limits allow. It is at work then.
     ///
-    /// `queued` are in the queue before it; from `queue_capacity` on nobody new is let in.
+    /// `is_queue_full`: as many new ones wait in the queue as may.
     pub(super) fn admit(
         &mut self,
         now: Instant,
         service: usize,
-        queued: usize,
-        queue_capacity: usize,
+        is_queue_full: bool,
     ) -> Result<Token, Reason> {
         if self.is_full(now) || self.is_service_full(service) {
             return Err(Reason::MaxConnections);
         }
-        if queued >= queue_capacity {
+        if is_queue_full {
             return Err(Reason::QueueFull);
         }
         let index = self.free.pop().unwrap_or_else(|| self.add_slot());
@@ -251,6 +250,7 @@ impl Room {
         slot.deadline = None;
         let service = slot.service as usize;
         self.deadlines.clear(token.index());
+        self.leave_order(token.index());
         self.waiting -= 1;
         self.services[service].waiting[wait as usize] -= 1;
         self.note_change(service);
@@ -262,7 +262,6 @@ impl Room {
             return false;
         }
         self.resume(token);
-        self.leave_order(token.index());
         let slot = &mut self.slots[token.index()];
         slot.state = State::Free;
         slot.token = slot.token.next();

@@ -141,7 +141,8 @@ pub(super) fn admin_pool() -> PoolOptions {
         queue_capacity: limits::ADMIN_CONNECTIONS_MAX,
         waits: Waits {
             target: Duration::ZERO,
-            max: Duration::from_secs(1),
+            // A scrape that is late tells more than one that is turned away. Prometheus waits for ten.
+            max: Duration::from_secs(10),
         },
     }
 }

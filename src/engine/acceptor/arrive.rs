@@ -175,14 +175,9 @@ impl Acceptor {
         }
         (self.sources).admit(number, &service.source_limits, peer, now)?;
         let pool = &self.pools[service.pool];
-        let queued = pool.queue.len();
-        let capacity = if keeps_to_share {
-            // The queue holds all connections there can be: those for whom others queue up.
-            usize::MAX
-        } else {
-            pool.queue_capacity
-        };
-        let admitted = self.room.admit(now, number, queued, capacity);
+        // Who keeps to its share is not to wait for others to be served.
+        let is_queue_full = !keeps_to_share && pool.queue.is_full(pool.queue_capacity);
+        let admitted = self.room.admit(now, number, is_queue_full);
         if admitted != Err(Reason::MaxConnections) {
             return admitted;
         }
@@ -191,7 +186,7 @@ impl Acceptor {
         if self.close_ended(is_room_full, now)
             || (is_room_full && !is_service_full && self.make_room(now))
         {
-            return self.room.admit(now, number, queued, capacity);
+            return self.room.admit(now, number, is_queue_full);
         }
         admitted
     }

@@ -227,7 +227,7 @@ impl Acceptor {
                 self.close_retired();
             }
             Order::Probe(back) => {
-                for pool in &self.pools {
+                for pool in &mut self.pools {
                     // Full: it does not come back then, which tells what it is to tell.
                     let _sent = pool.queue.try_send(Task::Probe(back.clone()));
                 }
@@ -261,7 +261,7 @@ impl Acceptor {
 
     fn enqueue(&mut self, mut connection: Box<Connection>, wake: Wake, now: Instant) {
         connection.queued(wake, now);
-        let pool = &self.pools[connection.service.pool];
+        let pool = &mut self.pools[connection.service.pool];
         if let Err(task) = pool.queue.try_send(Task::Serve(connection))
             && let Task::Serve(mut connection) = task
         {

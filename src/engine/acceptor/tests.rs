@@ -52,7 +52,7 @@ fn arrive(acceptor: &mut Acceptor, now: Instant) -> (Box<Connection>, TcpStream)
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
     let (socket, peer): (TcpStream, SocketAddr) = listener.accept().expect("accepted");
     socket.set_nonblocking(true).expect("nonblocking");
-    let token = acceptor.room.admit(now, 0, 0, 8).expect("there is room");
+    let token = acceptor.room.admit(now, 0, false).expect("there is room");
     let service = Arc::clone(&acceptor.services[0]);
     let connection = Connection::new(service, token, OwnedFd::from(socket), Peer::from(peer), now);
     (Box::new(connection), client)

@@ -1,20 +1,17 @@
-//! Who has waited longest: orders whose links are in the slots, so joining and leaving one costs a
-//! few writes, whatever the number of others.
+//! Who has been silent longest: orders whose links are in the slots, so joining and leaving one costs
+//! a few writes, whatever the number of others. Who has said something stands at the end again.
 
-use crate::engine::room::{Room, Slot, State, Wait};
+use crate::engine::room::{Room, Slot, Wait};
 use crate::engine::token::Token;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// Connections at work that are passed over in search of one that waits.
-const PASSED_OVER_MAX: usize = 64;
-
 /// What those in an order have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Standing {
-    /// They have not asked yet. One that has sent a part keeps its place while a worker reads it.
+    /// They have not asked yet.
     Asking,
     /// Their reply is out.
     Lingering,
@@ -59,20 +56,13 @@ impl Place {
 }
 
 impl Room {
-    /// The connection that has waited longest with its request, of the service that has most of
-    /// those: who floods one service takes nobody's place in another.
+    /// The connection that has been silent longest with its request, of the service that has most
+    /// of those: who floods one service takes nobody's place in another.
     pub(in crate::engine) fn longest_asking(&self) -> Option<Token> {
         let asking = Wait::Request as usize;
         let crowded = (self.services.iter()).max_by_key(|counts| counts.waiting[asking])?;
-        let mut index = crowded.orders[Standing::Asking as usize].first;
-        for _ in 0..PASSED_OVER_MAX {
-            let slot = self.slots.get(index as usize)?;
-            if slot.state == State::Waiting(Wait::Request) {
-                return Some(slot.token);
-            }
-            index = slot.place.after;
-        }
-        None
+        let first = crowded.orders[Standing::Asking as usize].first;
+        Some(self.slots.get(first as usize)?.token)
     }
 
     /// The connection that has lingered longest in its service: of these the one accepted first.
@@ -93,11 +83,8 @@ impl Room {
             Wait::Linger => Some(Standing::Lingering),
             Wait::Reply | Wait::Write => None,
         };
-        if self.slots[index].place.standing != standing {
-            self.leave_order(index);
-            if let Some(standing) = standing {
-                self.join_order(index, standing);
-            }
+        if let Some(standing) = standing {
+            self.join_order(index, standing);
         }
     }
 

@@ -23,31 +23,31 @@ fn counts(room: &mut Room, service: usize) -> (usize, [usize; 4]) {
 #[test]
 fn limits_are_the_services_the_servers_and_the_queues() {
     let (mut room, now) = room();
-    let first = room.admit(now, 0, 0, 8).expect("admitted");
-    room.admit(now, 0, 0, 8).expect("admitted");
+    let first = room.admit(now, 0, false).expect("admitted");
+    room.admit(now, 0, false).expect("admitted");
     assert_eq!(
-        room.admit(now, 0, 0, 8),
+        room.admit(now, 0, false),
         Err(Reason::MaxConnections),
         "of the service"
     );
-    assert_eq!(room.admit(now, 1, 8, 8), Err(Reason::QueueFull));
-    room.admit(now, 1, 7, 8).expect("admitted");
+    assert_eq!(room.admit(now, 1, true), Err(Reason::QueueFull));
+    room.admit(now, 1, false).expect("admitted");
     assert_eq!(
-        room.admit(now, 1, 0, 8),
+        room.admit(now, 1, false),
         Err(Reason::MaxConnections),
         "of the server"
     );
     assert!(room.close(first));
-    room.admit(now, 1, 0, 8).expect("there is room again");
+    room.admit(now, 1, false).expect("there is room again");
     assert_eq!(room.open(), 3);
 }
 
 #[test]
 fn a_token_of_a_closed_connection_reaches_nobody() {
     let (mut room, now) = room();
-    let old = room.admit(now, 0, 0, 8).expect("admitted");
+    let old = room.admit(now, 0, false).expect("admitted");
     assert!(room.close(old));
-    let new = room.admit(now, 0, 0, 8).expect("admitted");
+    let new = room.admit(now, 0, false).expect("admitted");
     assert_eq!(old.index(), new.index());
     assert!(!room.close(old), "closed twice");
     assert!(!room.wait(old, Wait::Reply, true, None));
@@ -60,7 +60,7 @@ fn a_token_of_a_closed_connection_reaches_nobody() {
 #[test]
 fn counts_follow_each_connection() {
     let (mut room, now) = room();
-    let token = room.admit(now, 1, 0, 8).expect("admitted");
+    let token = room.admit(now, 1, false).expect("admitted");
     room.wait(token, Wait::Write, true, Some(now + SECOND));
     assert_eq!(counts(&mut room, 1), (1, [0, 0, 1, 0]));
     room.resume(token);
@@ -76,8 +76,8 @@ fn counts_follow_each_connection() {
 #[test]
 fn a_deadline_passes_for_who_still_waits() {
     let (mut room, now) = room();
-    let served = room.admit(now, 0, 0, 8).expect("admitted");
-    let late = room.admit(now, 0, 0, 8).expect("admitted");
+    let served = room.admit(now, 0, false).expect("admitted");
+    let late = room.admit(now, 0, false).expect("admitted");
     room.wait(served, Wait::Request, false, Some(now + SECOND));
     room.wait(late, Wait::Write, true, Some(now + SECOND));
     room.resume(served);
@@ -87,14 +87,14 @@ fn a_deadline_passes_for_who_still_waits() {
 }
 
 #[test]
-fn who_waits_first_goes_first_and_nobody_who_has_asked() {
+fn who_is_silent_longest_goes_first_and_nobody_who_has_asked() {
     let (mut room, now) = room();
-    let replying = room.admit(now, 1, 0, 8).expect("admitted");
+    let replying = room.admit(now, 1, false).expect("admitted");
     room.wait(replying, Wait::Write, true, None);
     assert_eq!(room.longest_asking(), None);
-    let older = room.admit(now, 1, 0, 8).expect("admitted");
+    let older = room.admit(now, 1, false).expect("admitted");
     room.wait(older, Wait::Request, false, None);
-    let younger = room.admit(now + SECOND, 1, 0, 8).expect("admitted");
+    let younger = room.admit(now + SECOND, 1, false).expect("admitted");
     room.wait(younger, Wait::Request, false, None);
     assert_eq!(room.longest_asking(), Some(older));
     room.resume(older);
@@ -102,8 +102,8 @@ fn who_waits_first_goes_first_and_nobody_who_has_asked() {
     room.wait(older, Wait::Request, true, None);
     assert_eq!(
         room.longest_asking(),
-        Some(older),
-        "a byte now and then keeps no place"
+        Some(younger),
+        "it has said something"
     );
     room.resume(older);
     room.wait(older, Wait::Reply, true, None);
@@ -118,7 +118,7 @@ fn who_goes_is_of_the_service_where_most_wait() {
     let mut room = Room::new(now, 8);
     let mut asking = |service, at| {
         room.serve(service, 0);
-        let token = room.admit(at, service, 0, 8).expect("admitted");
+        let token = room.admit(at, service, false).expect("admitted");
         room.wait(token, Wait::Request, false, None);
         token
     };
@@ -135,7 +135,7 @@ fn who_goes_is_of_the_service_where_most_wait() {
 fn the_longest_lingering_is_the_first_of_any_service() {
     let (mut room, now) = room();
     let lingering = [(1, 2), (0, 1), (1, 3)].map(|(service, seconds)| {
-        let token = room.admit(now + seconds * SECOND, service, 0, 8);
+        let token = room.admit(now + seconds * SECOND, service, false);
         let token = token.expect("admitted");
         room.wait(token, Wait::Linger, true, None);
         token
@@ -150,12 +150,12 @@ fn the_longest_lingering_is_the_first_of_any_service() {
 #[test]
 fn a_shortage_lowers_the_limit_for_a_while() {
     let (mut room, now) = room();
-    room.admit(now, 1, 0, 8).expect("admitted");
+    room.admit(now, 1, false).expect("admitted");
     room.note_shortage(1, now);
-    assert_eq!(room.admit(now, 1, 0, 8), Err(Reason::MaxConnections));
-    room.admit(now + SHORTAGE, 1, 0, 8).expect("it is over");
+    assert_eq!(room.admit(now, 1, false), Err(Reason::MaxConnections));
+    room.admit(now + SHORTAGE, 1, false).expect("it is over");
     room.note_shortage(100, now + SHORTAGE);
-    room.admit(now + SHORTAGE, 1, 0, 8).expect("admitted");
+    room.admit(now + SHORTAGE, 1, false).expect("admitted");
     assert!(room.is_full(now + SHORTAGE), "never more than there may be");
 }
 
@@ -175,7 +175,7 @@ fn orders_are_those_of_plain_lists() {
             let pick = |list: &[Token]| list.get(which % list.len().max(1)).copied();
             match action {
                 0 => {
-                    if let Ok(token) = room.admit(now, 0, 0, usize::MAX) {
+                    if let Ok(token) = room.admit(now, 0, false) {
                         room.wait(token, Wait::Request, false, None);
                         asking.push(token);
                     }
@@ -184,6 +184,8 @@ fn orders_are_those_of_plain_lists() {
                     if let Some(token) = pick(&asking) {
                         room.resume(token);
                         room.wait(token, Wait::Request, true, None);
+                        asking.retain(|other| *other != token);
+                        asking.push(token);
                     }
                 }
                 2 => {
@@ -217,7 +219,7 @@ fn a_drain_gives_who_has_not_asked_a_second() {
     let mut room = Room::new(now, 8);
     room.serve(0, 0);
     let waiting = |room: &mut Room, at, wait, has_received| {
-        let token = room.admit(at, 0, 0, 8).expect("admitted");
+        let token = room.admit(at, 0, false).expect("admitted");
         room.wait(token, wait, has_received, Some(at + 60 * SECOND));
         token
     };
@@ -240,7 +242,7 @@ fn a_drain_gives_who_has_not_asked_a_second() {
     assert_eq!(room.waits_for(slow_reader), Some(Wait::Write));
 
     let later = drained_at + 50 * SECOND;
-    let late = room.admit(later, 0, 0, 8).expect("admitted");
+    let late = room.admit(later, 0, false).expect("admitted");
     room.wait(late, Wait::Request, false, Some(later + 60 * SECOND));
     assert_eq!(room.expire(later + 2 * SECOND), Some((late, Wait::Request)));
 }
@@ -248,10 +250,10 @@ fn a_drain_gives_who_has_not_asked_a_second() {
 #[test]
 fn the_older_ones_are_those_who_were_there_before() {
     let (mut room, now) = room();
-    let old = room.admit(now, 1, 0, 8).expect("admitted");
+    let old = room.admit(now, 1, false).expect("admitted");
     room.drain(now);
     assert_eq!(room.older(), 1);
-    let young = room.admit(now, 1, 0, 8).expect("admitted");
+    let young = room.admit(now, 1, false).expect("admitted");
     assert!(room.close(young));
     assert_eq!(room.older(), 1, "who came later is not counted");
     assert!(room.close(old));
@@ -261,9 +263,9 @@ fn the_older_ones_are_those_who_were_there_before() {
 #[test]
 fn a_hurry_is_for_who_has_not_asked_and_can_be_called_off() {
     let (mut room, now) = room();
-    let asks = room.admit(now, 1, 0, 8).expect("admitted");
+    let asks = room.admit(now, 1, false).expect("admitted");
     room.wait(asks, Wait::Request, false, Some(now + 60 * SECOND));
-    let reads = room.admit(now, 1, 0, 8).expect("admitted");
+    let reads = room.admit(now, 1, false).expect("admitted");
     room.wait(reads, Wait::Write, true, Some(now + 60 * SECOND));
     room.hurry(Some(now + SECOND));
     room.hurry(None);
@@ -279,9 +281,9 @@ fn a_hurry_is_for_who_has_not_asked_and_can_be_called_off() {
 #[test]
 fn who_lingers_is_not_among_the_older_ones() {
     let (mut room, now) = room();
-    let lingers = room.admit(now, 1, 0, 8).expect("admitted");
+    let lingers = room.admit(now, 1, false).expect("admitted");
     room.wait(lingers, Wait::Linger, true, None);
-    let reads = room.admit(now, 1, 0, 8).expect("admitted");
+    let reads = room.admit(now, 1, false).expect("admitted");
     room.wait(reads, Wait::Write, true, None);
     room.drain(now);
     assert_eq!(room.older(), 1, "who lingered before is not counted");
