@@ -25,6 +25,7 @@ START_SECONDS = 20
 STOP_SECONDS = 10
 REST_SECONDS = 30
 EXCHANGE_SECONDS = 10
+STABLE_LOOKS = 25  # 10 ms apart
 TICK = os.sysconf("SC_CLK_TCK")
 
 # What a log must not have, whatever happens.
@@ -166,6 +167,12 @@ class Replyd(replyd.Replyd, Watched):
         """Commands are not its own."""
         return [self.pid]
 
+    def value_sum(self, name, **labels):
+        """The samples of a metric that have these labels, added; its name without the prefix."""
+        wanted = set(labels.items())
+        found = replyd.samples(self.page()).items()
+        return sum(value for (each, pairs), value in found if each == f"replyd_{name}" and wanted <= set(pairs))
+
     def expects(self, pattern):
         """The fault causes such lines in the log."""
         self.expected.append(re.compile(pattern))
@@ -187,12 +194,12 @@ class Replyd(replyd.Replyd, Watched):
             raise Failure(f"replyd doesn't answer at the start:\n{self.log()}")
 
     def wait_for_few_fds(self):
-        """Until the scrape before is closed: the same number, some times in a row."""
+        """Until the scrape before is closed: it is looked at every 30 ms, so the number has to stay for longer."""
         seen = []
 
         def is_stable():
             seen.append(self.fds())
-            return len(seen) > 5 and len(set(seen[-5:])) == 1
+            return len(seen) > STABLE_LOOKS and len(set(seen[-STABLE_LOOKS:])) == 1
 
         wait_until(is_stable, REST_SECONDS, "the number of descriptors is stable")
 
