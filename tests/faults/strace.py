@@ -87,6 +87,10 @@ class Strace:
         """{call: how often}."""
         return collections.Counter(CALL.findall(self.text()))
 
+    def count(self, call):
+        """How often something was called."""
+        return self.calls()[call]
+
     def injected(self):
         """The lines of the calls that something was done to."""
         return INJECTED.findall(self.text())
