@@ -69,15 +69,17 @@ def samples(page):
 class Replyd:
     """A running release binary. `with Replyd(config) as replyd:` ends it on every way out.
 
-    `under` is the command line of a program that runs it, and keeps its process ID.
+    `under` is the command line of a program that runs it, and keeps its process ID; `fds` are descriptors of ours that
+    it gets, too.
     """
 
-    def __init__(self, config, binary=BINARY, under=()):
+    def __init__(self, config, binary=BINARY, under=(), fds=()):
         if not os.access(binary, os.X_OK):
             raise Failure(f"{binary} is not there: cargo build --release")
         self.binary = binary
         self.config = config
         self.under = under
+        self.fds_given = fds
         self.process = None
         self.listeners = {}
 
@@ -102,7 +104,11 @@ class Replyd:
         config.write_text(self.config.replace("{folder}", self.folder.name), encoding="utf-8")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                [*self.under, self.binary, "--config", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*self.under, self.binary, "--config", config],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=self.fds_given,
             )
         self.wait_for_log(r" ready$", START_SECONDS)
         for service, addr in LISTENING.findall(self.log()):

@@ -34,7 +34,9 @@ def main():
     parser.add_argument("--record", action="store_true", help="write tests/FAULTS.md; not of a quick run")
     parser.add_argument("--only", default="", metavar="F1,F3", help="these faults alone")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
-    parser.add_argument("--churn-seconds", type=float, help=f"of the churn; {CHURN_SECONDS}, quickly {QUICK_CHURN_SECONDS}")
+    parser.add_argument(
+        "--churn-seconds", type=float, help=f"of the churn; {CHURN_SECONDS}, quickly {QUICK_CHURN_SECONDS}"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn by chance")
     options = parser.parse_args()
     if options.record and options.quick:

@@ -44,7 +44,7 @@ def accepting(server):
 
 
 def fail(server, errno, seconds):
-    """accept4 fails for so long while a client waits: (calls a second, CPU in percent, ms from the end of that to its answer).
+    """accept4 fails for so long while a client waits: (calls a second, CPU in percent, ms from then to its answer).
 
     HAProxy takes another call after EINTR: then the client has its answer before, and the ms are 0.
     """

@@ -23,10 +23,10 @@ HEAD = """# Faults and attacks: what was measured
 
 Written by `{command}`, and not by hand. {machine}; {versions}.
 
-*met?* is of what replyd did: **met**; **missed**, a time or a share that is over its target, but less than ten times, or what is counted and
-wrong; **not comparable**, where something else was measured than the target asks for. A dash: that server has no such thing, or it
-would say nothing. After each fault replyd had no panic in its log, as many descriptors and threads as before, every
-connection counted, and answered a good request; where it did not, the row says so.
+*met?* is of what replyd did: met; **missed**, and by what; **not comparable**, where something else was measured than
+the target asks for. A dash: that server was not measured. After each fault replyd had no panic in its log, as many
+descriptors and threads as before, every connection counted, and answered a good request; where it did not, the row
+says so.
 
 """
 
@@ -36,9 +36,13 @@ def record(results):
     former = read()
     stamp = f"{datetime.datetime.now(datetime.UTC):%F %H:%M}, {revision()}"
     measured = {key(result.fault): row(result, stamp) for result in results if result.verdict != suite.SKIPPED}
+    why = {
+        key(result.fault): f"{NOT_RUN}: {cell(result.why[0])}" for result in results if result.verdict == suite.SKIPPED
+    }
     lines = []
     for fault in suite.in_order():
-        nothing = (fault.number, fault.title, NOT_RUN, fault.target, "", "", "", "")
+        said = why.get(key(fault), NOT_RUN)
+        nothing = (fault.number, cell(fault.title), said, cell(fault.target), "", "", "", "")
         lines.append(measured.get(key(fault)) or former.get(key(fault)) or nothing)
     table = [COLUMNS, ("---",) * len(COLUMNS), *lines]
     text = head() + "".join(f"| {' | '.join(cells)} |\n" for cells in table)
@@ -56,7 +60,9 @@ def read():
     if not FILE.exists():
         return {}
     rows = [(number, *rest.split(" | ")) for number, rest in ROW.findall(FILE.read_text(encoding="utf-8"))]
-    return {tuple(cells[:2]): cells for cells in rows if len(cells) == len(COLUMNS) and cells[2] != NOT_RUN}
+    return {
+        tuple(cells[:2]): cells for cells in rows if len(cells) == len(COLUMNS) and not cells[2].startswith(NOT_RUN)
+    }
 
 
 def row(result, stamp):

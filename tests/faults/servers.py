@@ -222,7 +222,10 @@ class Replyd(replyd.Replyd, Watched):
         if "hello" in self.listeners and not self.is_good():
             yield "a good request is not answered afterwards"
         yield from self.not_as_before(self.wait_for_rest)
-        for what, now, before in (("descriptors", self.fds, self.fds_before), ("threads", self.threads, self.threads_before)):
+        for what, now, before in (
+            ("descriptors", self.fds, self.fds_before),
+            ("threads", self.threads, self.threads_before),
+        ):
             is_same = lambda: now() == before  # noqa: B023, E731
             yield from self.not_as_before(lambda: wait_until(is_same, REST_SECONDS, f"{what} {before} again"))  # noqa: B023
             if now() != before:
@@ -276,7 +279,9 @@ class Other(Watched):
         path = pathlib.Path(self.folder.name)
         (path / "config").write_text(self.text(path), encoding="utf-8")
         with open(path / "log", "wb") as log:
-            self.process = subprocess.Popen(self.command(path / "config"), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self.command(path / "config"), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         wait_until(self.is_answering, START_SECONDS, f"{self.name} answers")
 
     def is_answering(self):

@@ -41,7 +41,10 @@ class Strace:
         self.path = pathlib.Path(self.folder.name) / "calls"
         which = [f"--attach={pid}" for pid in self.pids]
         self.process = subprocess.Popen(
-            [*self.command, f"--output={self.path}", *which], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*self.command, f"--output={self.path}", *which],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         # Its stderr is a pipe: it would wait for a reader.
         self.said = []

@@ -33,6 +33,10 @@ Result = collections.namedtuple("Result", "fault verdict figures why seconds")
 FAULTS = []
 
 
+class Skip(Exception):
+    """This can't be shown here: why."""
+
+
 def fault(number, title, target, quick=True, programs=()):
     """Registers a function as what shows fault `number`. A number may have several, of different titles."""
 
@@ -145,6 +149,8 @@ def run_one(each, options):
             bench.faults.extend(each.act(bench))
         else:
             each.act(bench)
+    except Skip as skip:
+        return Result(each, SKIPPED, {}, [str(skip)], time.monotonic() - began)
     except (Failure, OSError, EOFError, LookupError, ValueError, subprocess.SubprocessError) as error:
         bench.faults.append(f"{type(error).__name__}: {error}")
     seconds = time.monotonic() - began
