@@ -21,6 +21,9 @@ pub mod peer;
 // What goes wrong again and again is said now and then.
 mod complaint;
 
+// Where a test can have the program panic.
+pub mod failpoint;
+
 // Who wakes a thread that sleeps.
 mod bell;
 

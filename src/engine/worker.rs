@@ -16,6 +16,7 @@ use crate::engine::home::Home;
 use crate::engine::queue::{self, Queue, QueueEnd, Task};
 use crate::exchange::buffers::Buffers;
 use crate::exchange::outcome::Outcome;
+use crate::failpoint;
 use crate::inbox::Outbox;
 use crate::metrics::{Metrics, PoolMetrics};
 use crate::reply::calendar::Calendar;
@@ -156,7 +157,10 @@ impl Worker {
     /// One exchange that panics is one outcome: the worker lives, and so does the connection, to
     /// be counted.
     fn advance(connection: &mut Connection, now: Instant, desk: &mut Desk) -> Next {
-        let advanced = catch_unwind(AssertUnwindSafe(|| connection.advance(now, desk)));
+        let advanced = catch_unwind(AssertUnwindSafe(|| {
+            failpoint::reach("exchange");
+            connection.advance(now, desk)
+        }));
         advanced.unwrap_or_else(|_| {
             // The desk may have been lent out in the middle.
             desk.scratch = vec![0; SCRATCH_BYTES].into();

@@ -9,10 +9,11 @@ use replyd::metrics::LogMetrics;
 use crate::harness::{TestServer, service};
 
 /// The layers, each importing only from itself and those before it.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "metrics",
     "peer",
     "complaint",
+    "failpoint",
     "bell",
     "inbox",
     "config",

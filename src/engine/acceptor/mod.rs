@@ -150,6 +150,7 @@ impl Acceptor {
             };
             self.poller.wait(timeout)?;
             self.inbox.get_up();
+            crate::failpoint::reach("turn");
             let now = Instant::now();
             self.calendar.turn(SystemTime::now());
             self.take_events(now);
