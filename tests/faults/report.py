@@ -21,7 +21,8 @@ ROW = re.compile(r"^\| (F\d+) \| (.*) \|$", re.MULTILINE)
 
 HEAD = """# Faults and attacks: what was measured
 
-Written by `{command}`, and not by hand. {machine}; {versions}.
+Written by `python3 tests/faults --record`, and not by hand; each row says when, and with which revision. Last run:
+`{command}`, on {machine}; {versions}.
 
 *met?* is of what replyd did: met; **missed**, and by what; **not comparable**, where something else was measured than
 the target asks for. A dash: that server was not measured. After each fault replyd had no panic in its log, as many
