@@ -81,7 +81,10 @@ def exchanges(bench):
         panicked = server.value("connections_closed_total", service="hello", outcome="panicked")
         of_admin = server.value("connections_closed_total", service="admin", outcome="panicked")
         workers = server.value("workers", pool="main")
-        lines = server.log().count("failpoint worker-0.exchange")
+        told = lambda: server.log().count("failpoint worker-0.exchange")  # noqa: E731
+        is_told = lambda: told() + server.value("log_dropped_total") >= count  # noqa: E731
+        wait_until(is_told, END_SECONDS, "the log has told of each panic")
+        lines = told()
     bench.figure(
         f"{count} panics: {failed} connections failed, {panicked:.0f} counted as panicked, {lines} lines of the log; "
         f"then {good} of {BESIDE} good ones answered by {workers:.0f} worker; "

@@ -16,7 +16,7 @@ from faults import servers
 from replyd import Failure
 
 ROOM = 10  # times a target that a time may take before it is a failure
-SHOWN_MAX = 10  # faults of one test that are printed
+SHOWN_MAX = 20  # faults of one test that are printed
 
 # Verdicts.
 MET = "met"

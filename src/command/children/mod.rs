@@ -37,6 +37,10 @@ use crate::command::children::run::{Feed, Phase, READ_BYTES_MAX, Run};
 use crate::command::children::signals::ChildSignal;
 use crate::command::children::watch::{Key, Stream, Watch};
 
+/// How often one looks for who has ended, while children run and nothing is heard: SIGCHLD's handler tells of
+/// it by a socket, and the kernel may have no memory for that one byte.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// At the end: how long one looks for those who are left, at most;
 const LAST_LOOKS: Duration = Duration::from_millis(200);
 
@@ -174,9 +178,11 @@ impl Children {
     ) -> io::Result<bool> {
         let due = self.next_deadline();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
-        self.watch.wait(timeout.into_iter().chain(due).min())?;
+        let look = (!self.runs.is_empty()).then_some(LOOK_INTERVAL);
+        self.watch
+            .wait(timeout.into_iter().chain(due).chain(look).min())?;
         let now = Instant::now();
-        let (mut has_rung, mut has_ended) = (false, false);
+        let (mut has_rung, mut has_ended) = (false, self.watch.len() == 0 && look.is_some());
         for index in 0..self.watch.len() {
             match self.watch.event(index) {
                 Key::Inbox => has_rung = true,
