@@ -12,6 +12,7 @@ from faults.suite import Skip, fault
 from replyd import ROOT
 
 MINUTES_MAX = 40
+CLEAN_UP_SECONDS = 60
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 LOOM = {
     "RUSTFLAGS": "--cfg replyd_loom",
@@ -29,12 +30,23 @@ CPU_RATIO_MAX = 1.1  # server CPU an exchange, to nginx
 
 
 def run(command, **environment):
-    """(exit code, what it said)."""
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=MINUTES_MAX * 60, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout
+    """(exit code, what it said). It ends when we do, and cleans up."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=MINUTES_MAX * 60)
+    except BaseException:
+        process.terminate()
+        process.communicate(timeout=CLEAN_UP_SECONDS)
+        raise
+    return process.returncode, said
 
 
 def judge(bench, command, code, said):
@@ -58,7 +70,8 @@ def script(bench, *command):
     """A script of ours, which notes its figures below each group's line."""
     code, said = run(["python3", *command])
     judge(bench, command, code, said)
-    notes = [line.strip() for line in said.splitlines() if line.startswith("     ")]
+    # Of one that has failed, what is wrong is among them.
+    notes = [line.strip() for line in said.splitlines() if line.startswith("     ")] if code == 0 else []
     summary = SUMMARY.findall(said)
     bench.check(bool(summary), f"{' '.join(command)}: it doesn't say how many passed")
     bench.figure("; ".join([*notes, *summary, f"`{' '.join(command)}`"]))

@@ -51,8 +51,13 @@ class Seen(collections.namedtuple("Seen", "latencies faults")):
     def line(self):
         """For people."""
         first = f" (first: {next(iter(self.faults))})" if self.faults else ""
-        times = f"p50 {self.p50:.2g}, p99 {self.p99:.3g}, max {self.longest:.3g} ms"
+        times = f"p50 {shown(self.p50)}, p99 {shown(self.p99)}, max {shown(self.longest)} ms"
         return f"{self.failed} of {self.done} good exchanges failed{first}, {times}"
+
+
+def shown(number):
+    """With two decimals where it is small."""
+    return f"{number:.2f}" if number < 10 else f"{number:.0f}"
 
 
 def good_client(addr, request, is_wanted, source, rate, started, is_over, results):

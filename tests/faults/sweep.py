@@ -6,6 +6,7 @@ SQLite's rule: the N-th call of each kind, for each N, until a run in which noth
 import collections
 import concurrent.futures
 import contextlib
+import itertools
 import pathlib
 import random
 import re
@@ -27,6 +28,7 @@ AT_A_TIME = 3
 START_SECONDS = 15
 STOP_SECONDS = 20
 EXCHANGE_SECONDS = 10
+LINE_MAX = 200  # characters of a line of a log that is shown
 
 # What can't be made to fail in a way that says anything about replyd.
 LEFT_OUT = {
@@ -147,9 +149,9 @@ class Life:
         log = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
         self.ending = f"exit {code}"
         if code not in wanted and not LOADER.search(log):
-            self.faults.append(f"exit code {code}:\n{log}")
+            self.faults.append(f"exit code {code}:\n{cut(log)}")
         elif BAD.search(log) and not (OF_OTHERS.search(log) and code == 1):
-            self.faults.append(f"it says:\n{log}")
+            self.faults.append(f"it says:\n{cut(log)}")
 
     def stop(self, process):
         """Tells it to stop, and once more if the first time may be lost."""
@@ -214,20 +216,48 @@ class Life:
             self.calls = collections.Counter(CALL.findall(text))
 
 
-def live(run):
-    """The life in which that call fails."""
-    return Life(run).live()
+def cut(log):
+    """Without backtraces, and without what every start says."""
+    lines = [line[:LINE_MAX] for line in log.splitlines() if " INFO " not in line]
+    return "\n".join(lines)
 
 
-def sweep_call(call, errno, is_over):
-    """Lives with the N-th call failing, for each N until none did."""
-    number = 1
-    while not is_over():
-        life = live(Run(call, errno, number))
-        yield life
-        if not life.injected:
-            return
-        number += 1
+class Sweep:
+    """Lives, some at a time. One that is ended from outside begins no further one."""
+
+    def __init__(self, lives_max):
+        self.lives_max = lives_max
+        self.lives = []
+        self.is_stopped = False
+
+    def is_over(self):
+        """Whether there is to be no further one."""
+        return self.is_stopped or len(self.lives) >= self.lives_max
+
+    def once(self, run):
+        """The life in which that call fails."""
+        if not self.is_over():
+            self.lives.append(Life(run).live())
+
+    def each(self, pair):
+        """Lives with the N-th of those calls failing, for each N until none did."""
+        call, errno = pair
+        for number in itertools.count(1):
+            if self.is_over():
+                return
+            life = Life(Run(call, errno, number)).live()
+            self.lives.append(life)
+            if not life.injected:
+                return
+
+    def go(self, act, arguments):
+        """Does that with each of the arguments."""
+        with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+            try:
+                list(pool.map(act, arguments))
+            except BaseException:
+                self.is_stopped = True
+                raise
 
 
 @fault(
@@ -241,18 +271,16 @@ def each_once(bench):
     bench.equal("without any", (reference.faults, reference.ending), ([], "exit 0"))
     left_out = {call for calls in LEFT_OUT.values() for call in calls.split()}
     calls = sorted(set(reference.calls) - left_out)
-    lives = []
-    with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
-        if bench.is_quick:
-            chance = random.Random(bench.options.seed)
-            # Of each the first ones, which are most likely to be there.
-            draw = lambda number: Run(calls[number % len(calls)], chance.choice(ERRNOS), number // len(calls) + 1)  # noqa: E731
-            lives = list(pool.map(live, map(draw, range(QUICK_RUNS))))
-        else:
-            is_over = lambda: len(lives) >= RUNS_MAX  # noqa: E731
-            each = lambda pair: lives.extend(sweep_call(*pair, is_over))  # noqa: E731
-            list(pool.map(each, [(call, errno) for call in calls for errno in ERRNOS]))
-            bench.check(not is_over(), f"{RUNS_MAX} runs, and not through")
+    sweep = Sweep(RUNS_MAX)
+    if bench.is_quick:
+        chance = random.Random(bench.options.seed)
+        # Of each the first ones, which are most likely to be there.
+        draw = lambda number: Run(calls[number % len(calls)], chance.choice(ERRNOS), number // len(calls) + 1)  # noqa: E731
+        sweep.go(sweep.once, [draw(number) for number in range(QUICK_RUNS)])
+    else:
+        sweep.go(sweep.each, [(call, errno) for call in calls for errno in ERRNOS])
+        bench.check(not sweep.is_over(), f"{RUNS_MAX} runs, and not through")
+    lives = sweep.lives
     injected = [life for life in lives if life.injected]
     endings = collections.Counter(life.ending for life in injected)
     bench.check(len(injected) > len(lives) // 4, f"only {len(injected)} of {len(lives)} runs had an injection")
