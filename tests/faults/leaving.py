@@ -1,0 +1,206 @@
+"""F17 to F19: requests that come in pieces, clients that leave by a reset, clients that ask and never read.
+
+Standard library only.
+"""
+
+import contextlib
+import pathlib
+import time
+
+from faults import servers, suite
+from faults.attackers import Crowd, Manner
+from faults.load import Ask, load
+from faults.network import Network, orphans, run
+from faults.probe import Probe
+from peers import connect
+from replyd import Failure, read_all, samples, wait_until
+
+PIECES = """
+[[service]]
+name = "line"
+listen = "127.0.0.1:0"
+read = "line"
+defer_accept_seconds = @defer@
+reply.text = "hello, {{ request }}\\n"
+
+[[service]]
+name = "delimited"
+listen = "127.0.0.1:0"
+read = { delimiter = "\\r\\n.\\r\\n" }
+defer_accept_seconds = @defer@
+reply.echo = true
+
+[[service]]
+name = "posted"
+listen = "127.0.0.1:0"
+read = "http"
+defer_accept_seconds = @defer@
+reply.echo = true
+"""
+# Requests, and how their replies end.
+REQUESTS = {
+    "line": (b"you there\r\n", b"hello, you there\n"),
+    "delimited": (b"a\r\n..\r\nb\r\n.\r\n", b"a\r\n..\r\nb"),
+    "hello": (servers.REQUEST, b"\r\n\r\n" + servers.BODY),
+    "posted": (
+        b"POST /x HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3;a=b\r\n, w\r\n0\r\n\r\n",
+        b"\r\n\r\nhello, w",
+    ),
+}
+TAKEN_SECONDS = 10  # for a piece to be taken by the server
+
+
+@suite.fault("F17", "a request byte by byte, and split at every offset", "the same reply as in one piece", programs=("ip", "nft"))
+def pieces(bench):
+    """Deterministic: a piece is sent when the server has taken the one before."""
+    splits = 0
+    with Network() as network, bench.replyd(servers.config(more=PIECES.replace("@defer@", "0"))) as server:
+        for service, (request, wanted) in REQUESTS.items():
+            addr = server.service_addr(service)
+            whole = without_date(servers.exchange(addr, request))
+            bench.check(whole.endswith(wanted), f"{service}: got {whole!r}")
+            taken = lambda: network.unread(addr[1]) == 0  # noqa: B023, E731
+            socks = [connect(addr) for _ in range(1, len(request))]
+            for offset, sock in enumerate(socks, 1):
+                sock.sendall(request[:offset])
+            wait_until(taken, TAKEN_SECONDS, f"{service}: the first parts are taken")
+            for offset, sock in enumerate(socks, 1):
+                sock.sendall(request[offset:])
+                bench.equal(f"{service}, split at {offset}", without_date(read_all(sock)), whole)
+                sock.close()
+            with connect(addr) as sock:
+                for offset in range(len(request)):
+                    sock.sendall(request[offset : offset + 1])
+                    wait_until(taken, TAKEN_SECONDS, f"{service}: byte {offset} is taken")
+                bench.equal(f"{service}, byte by byte", without_date(read_all(sock)), whole)
+            splits += len(socks) + 1
+        bench.figure(f"{splits - len(bench.faults)} of {splits} replies are the same ({', '.join(REQUESTS)})")
+
+
+def without_date(reply):
+    """The reply, but for what changes each second."""
+    return b"\r\n".join(line for line in reply.split(b"\r\n") if not line.startswith(b"Date: "))
+
+
+STAGES = ("connected", "asked", "begun")
+RESETS, QUICK_RESETS = 10000, 1000
+RESET_RATE = 1000
+LINES_MAX = 10  # of the log, about so many resets
+GOOD_TARGET_MS = 10
+KILLED, QUICK_KILLED = 2000, 200
+
+# Not in one piece: the kernel takes no more than 4 MB for a connection (tcp_wmem).
+LARGE_BYTES = 16 * 1024 * 1024
+LARGE = """
+[[service]]
+name = "large"
+listen = "127.0.0.1:0"
+read = "line"
+defer_accept_seconds = 0
+user_timeout_seconds = {timeout}
+reply.file = "{{folder}}/large"
+"""
+USER_TIMEOUT_SECONDS = 10
+QUICK_USER_TIMEOUT_SECONDS = 3
+
+
+@contextlib.contextmanager
+def large(bench, count, size=LARGE_BYTES, timeout=USER_TIMEOUT_SECONDS):
+    """A replyd with a service of large replies, for so many connections."""
+    text = servers.config(more=LARGE.format(timeout=timeout), server=f"max_connections = {count}")
+    with bench.replyd(text) as server:
+        with open(pathlib.Path(server.folder.name) / "large", "wb") as file:
+            file.truncate(size)
+        yield server
+
+
+def outcomes_of(server, service):
+    """{outcome: count} of a service."""
+    return {outcome: number for (name, outcome), number in server.outcomes().items() if name == service}
+
+
+@suite.fault(
+    "F18",
+    "clients that reset: before accept, after the request, in the reply",
+    "0 good errors; each of 10,000 of each kind counted; a quiet log",
+    programs=("ip", "ss"),
+)
+def resets(bench):
+    """A thousand a second, of each stage; then `ss --kill` of connections that wait."""
+    count = QUICK_RESETS if bench.is_quick else RESETS
+    killed = QUICK_KILLED if bench.is_quick else KILLED
+    with Network(), large(bench, 8192) as server:
+        addr = server.service_addr("large")
+        with Probe(server.addr) as probe:
+            for stage in STAGES:
+                ask = Ask(b"you\n", {}, leaves=stage)
+                ends = load(addr, ask, RESET_RATE, count / RESET_RATE, network="127.0.3").endings()
+                bench.equal(f"clients that were {stage}", dict(ends), {"left": count})
+            with Crowd(addr, Manner(opening=b"half"), killed) as crowd:
+                waiting = lambda: server.value("connections_waiting", service="large", **{"for": "request"})  # noqa: E731
+                wait_until(lambda: waiting() == killed, 10, "all of the crowd wait")
+                run("ss", "--kill", "--tcp", "state", "established", f"sport = :{addr[1]}")
+                crowd.wait_for_end(10)
+            seen = probe.end()
+        server.wait_for_rest()
+        outcomes = outcomes_of(server, "large")
+        bench.figure(f"{len(STAGES)} × {count} resets, {killed} killed by ss: {outcomes}; {seen.line()}")
+        # One that left before it was accepted may never have been.
+        bench.check(3 * count + killed >= sum(outcomes.values()) >= 2 * count + killed, f"counted: {outcomes}")
+        bench.check(set(outcomes) <= {"peer_closed", "no_request"}, f"outcomes: {outcomes}")
+        bench.equal("good clients that failed", dict(seen.faults), {})
+        bench.within("p99 of the good client", seen.p99, GOOD_TARGET_MS, " ms")
+        said = [line for line in server.log().splitlines() if "WARN" in line or "exchange" in line]
+        bench.check(len(said) <= LINES_MAX, f"{len(said)} lines in the log: {said[:2]}")
+
+
+READERS, QUICK_READERS = 1000, 200
+READER_RATE = 100  # a second, so that it is not the copying of their replies that is measured
+READER_BUFFER = 2048
+FITTING_BYTES = 1000000  # the kernel takes it whole: replyd lingers and goes, and leaves an orphan
+ORPHAN_SECONDS = 2  # beyond the user timeout
+LINGER_SECONDS = 2  # linger_idle_seconds
+PAGE = 4096
+
+
+@suite.fault(
+    "F19",
+    "clients that ask and never read: 1 MB, 16 MB",
+    "no worker held; all gone after linger and user_timeout_seconds (10) + 2 s, no orphan left",
+    programs=("ip",),
+)
+def zero_window(bench):
+    """What the kernel has taken whole, and what replyd still has to write."""
+    count = QUICK_READERS if bench.is_quick else READERS
+    timeout = QUICK_USER_TIMEOUT_SECONDS if bench.is_quick else USER_TIMEOUT_SECONDS
+    for shown, size, number in (("1 MB", FITTING_BYTES, count), ("16 MB", LARGE_BYTES, count // 5)):
+        with Network(), large(bench, 2 * number, size, timeout) as server, Probe(server.addr) as probe:
+            before = orphans()
+            manner = Manner(opening=b"you\n", receive_buffer=READER_BUFFER, reads=False)
+            with Crowd(server.service_addr("large"), manner, number, network="127.0.3", rate=READER_RATE):
+                limit = LINGER_SECONDS + timeout + ORPHAN_SECONDS
+                took, busy, pages = watch_orphans(server, before[0], 3 * limit)
+            seen = probe.end()
+            memory = (pages - before[1]) * PAGE / number / 1000
+            text = f"{shown}: {number} gone after {took:.1f} s ({outcomes_of(server, 'large')}), {memory:.0f} kB of kernel memory each"
+            bench.figure(f"{text}, {busy:.0%} of looks saw a busy worker; {seen.line()}")
+            bench.within(f"seconds until all are gone, {shown}", took, limit, " s", room=2)
+            bench.equal("good clients that failed", dict(seen.faults), {})
+            bench.within("p99 of the good client", seen.p99, GOOD_TARGET_MS, " ms")
+
+
+def watch_orphans(server, orphans_before, seconds):
+    """(seconds until nothing is open and no orphan left, part of the looks that saw a busy worker, most pages of the kernel's)."""
+    began, busy, pages = time.monotonic(), [], 0
+    while True:
+        page = samples(server.page())
+        is_open = page["replyd_connections_open", (("service", "large"),)]
+        busy.append(page["replyd_workers_busy", (("pool", "main"),)] > 0)
+        left, memory = orphans()
+        pages = max(pages, memory)
+        took = time.monotonic() - began
+        if not is_open and left <= orphans_before:
+            return took, sum(busy) / len(busy), pages
+        if took > seconds:
+            raise Failure(f"after {took:.0f} s {is_open:.0f} connections and {left} orphans are left")
+        time.sleep(0.05)  # the time between looks

@@ -1,0 +1,203 @@
+"""Client processes of an open load: exchanges that begin by the clock, whatever came of those before.
+
+Each process is one loop around epoll, for thousands of exchanges a second. Standard library only.
+"""
+
+import collections
+import errno
+import multiprocessing
+import select
+import socket
+import struct
+import time
+
+from peers import Workers
+
+BIND_ADDRESS_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT of ip(7): a port is chosen when the other end is known
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close is a reset
+SOURCES = 50  # addresses of a network: the ports of one would run out
+PIECE_BYTES = 65536
+LEAD_SECONDS = 0.3  # for all processes to be there when the first exchange is due
+DRAIN_SECONDS = 1.0  # more than `timeout`, before a process is given up
+
+
+class Ask(collections.namedtuple("Ask", "request replies timeout leaves receive_buffer", defaults=(30, "", 0))):
+    """What each client does.
+
+    `replies` is {ending: (how it begins, how it ends)}; a reply that is none of them is `cut`. `leaves` is when the
+    client resets the connection: `connected`, `asked`, `begun` (the reply has), or never. It leaves what it can't get
+    in `timeout` seconds, as `unheard`.
+    """
+
+
+class Client:
+    """One exchange under way."""
+
+    __slots__ = ("sock", "due", "to_send", "received", "deadline")
+
+    def __init__(self, sock, due, ask):
+        self.sock = sock
+        self.due = due
+        self.to_send = ask.request
+        self.received = []
+        self.deadline = time.monotonic() + ask.timeout
+
+
+class Clients:
+    """All of a process: `found` has (when it was due, seconds until it was over, ending) of each that is over."""
+
+    def __init__(self, addr, ask, network):
+        self.addr = addr
+        self.ask = ask
+        self.sources = [f"{network}.{1 + number}" for number in range(SOURCES)]
+        self.begun = 0
+        self.poll = select.epoll()
+        # In the order of their deadlines, as all have as long.
+        self.under_way = {}
+        self.found = []
+
+    def begin(self, due):
+        """One more exchange."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
+        if self.ask.receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.ask.receive_buffer)
+        sock.bind((self.sources[self.begun % SOURCES], 0))
+        self.begun += 1
+        error = sock.connect_ex(self.addr)
+        client = Client(sock, due, self.ask)
+        if error not in (0, errno.EINPROGRESS):
+            self.end(client, errno.errorcode[error])
+            return
+        self.under_way[sock.fileno()] = client
+        self.poll.register(sock.fileno(), select.EPOLLOUT)
+
+    def end(self, client, ending):
+        """It is over."""
+        self.found.append((client.due, time.monotonic() - client.due, ending))
+        if client.received is None:
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        client.sock.close()
+
+    def leave(self, client):
+        """By a reset."""
+        client.received = None
+        return "left"
+
+    def go_on(self, client):
+        """As far as it goes; the ending, or None."""
+        try:
+            if client.to_send is not None:
+                if self.ask.leaves == "connected" and client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    return self.leave(client)
+                sent = client.sock.send(client.to_send) if client.to_send else 0
+                client.to_send = client.to_send[sent:] or None
+                if self.ask.leaves == "asked" and client.to_send is None:
+                    return self.leave(client)
+                if client.to_send is None:
+                    self.poll.modify(client.sock.fileno(), select.EPOLLIN)
+                return None
+            piece = client.sock.recv(PIECE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            reply = self.kind(b"".join(client.received))
+            return f"{reply}, then {errno.errorcode[error.errno]}"
+        if not piece:
+            return self.kind(b"".join(client.received))
+        client.received.append(piece)
+        return self.leave(client) if self.ask.leaves == "begun" else None
+
+    def kind(self, got):
+        """The ending of who got this, and then the end."""
+        for ending, (head, tail) in self.ask.replies.items():
+            if got.startswith(head) and got.endswith(tail) and len(got) >= len(head):
+                return ending
+        return "cut" if got else "nothing"
+
+    def turn(self, seconds):
+        """Looks after those under way, for so long at most."""
+        for fd, _ in self.poll.poll(seconds):
+            ending = self.go_on(self.under_way[fd])
+            if ending is not None:
+                self.end(self.under_way.pop(fd), ending)
+        now = time.monotonic()
+        while self.under_way:
+            fd, client = next(iter(self.under_way.items()))
+            if client.deadline > now:
+                break
+            del self.under_way[fd]
+            client.received = None
+            self.end(client, "unheard")
+
+
+def ask_by_clock(addr, ask, network, schedule, results):
+    """Client process: an exchange at each instant; what came of each, its instant from the begin of the load."""
+    began, first, step, count = schedule
+    clients = Clients(addr, ask, network)
+    number = 0
+    while number < count or clients.under_way:
+        now = time.monotonic()
+        due = began + first + number * step
+        # A few at most, so that those under way are looked after; who is late has waited since it was due.
+        for _ in range(32):
+            if number == count or due > now:
+                break
+            clients.begin(due)
+            number += 1
+            due = began + first + number * step
+        clients.turn(min(0.1, max(0.0, due - time.monotonic())) if number < count else 0.1)
+    results.put([(due - began, seconds, ending) for due, seconds, ending in clients.found])
+
+
+class Tally:
+    """What came of a load: (instant, seconds, ending) of each exchange."""
+
+    def __init__(self, found):
+        self.found = sorted(found)
+
+    def endings(self):
+        """{ending: count}."""
+        return collections.Counter(ending for _, _, ending in self.found)
+
+    def seconds(self, ending, part):
+        """A quantile of the time of those that ended so; infinite if there are none."""
+        values = sorted(seconds for _, seconds, each in self.found if each == ending)
+        return values[min(len(values) - 1, int(part * len(values)))] if values else float("inf")
+
+    def between(self, begin, end):
+        """Of those that were due then."""
+        return Tally([each for each in self.found if begin <= each[0] < end])
+
+    def rate(self, ending, begin, end):
+        """How many a second ended so, then."""
+        return sum(begin <= due + seconds < end and each == ending for due, seconds, each in self.found) / (end - begin)
+
+
+class Load(Workers):
+    """`with Load(addr, ask, rate, seconds) as load:` it is on; `load.tally()` waits for its end."""
+
+    def __init__(self, addr, ask, rate, seconds, processes=1, network="127.0.2"):
+        self.began = multiprocessing.Value("d", 0)
+        self.seconds = seconds + ask.timeout
+        began = time.monotonic() + LEAD_SECONDS
+        self.begin = began
+        count = round(rate * seconds)
+        self.results = multiprocessing.Queue()
+        self.processes = []
+        for number in range(processes):
+            share = count // processes + (number < count % processes)
+            schedule = (began, number / rate, processes / rate, share)
+            arguments = (addr, ask, network, schedule, self.results)
+            self.processes.append(multiprocessing.Process(target=ask_by_clock, args=arguments))
+
+    def tally(self):
+        """What came of it."""
+        return Tally(sum(self.collect(self.seconds + DRAIN_SECONDS + LEAD_SECONDS), []))
+
+
+def load(*arguments, **options):
+    """What came of a load, once it is over."""
+    with Load(*arguments, **options) as running:
+        return running.tally()
