@@ -18,7 +18,7 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close is a reset
 SOURCES = 50  # addresses of a network: the ports of one would run out
 PIECE_BYTES = 65536
 LEAD_SECONDS = 0.3  # for all processes to be there when the first exchange is due
-DRAIN_SECONDS = 1.0  # more than `timeout`, before a process is given up
+DRAIN_SECONDS = 10  # more than `timeout`, before a process is given up
 
 
 class Ask(collections.namedtuple("Ask", "request replies timeout leaves receive_buffer", defaults=(30, "", 0))):
@@ -178,23 +178,21 @@ class Tally:
 class Load(Workers):
     """`with Load(addr, ask, rate, seconds) as load:` it is on; `load.tally()` waits for its end."""
 
-    def __init__(self, addr, ask, rate, seconds, processes=1, network="127.0.2"):
-        self.began = multiprocessing.Value("d", 0)
-        self.seconds = seconds + ask.timeout
-        began = time.monotonic() + LEAD_SECONDS
-        self.begin = began
+    def __init__(self, addr, ask, rate, seconds, processes=1, network="127.0.2", begin=None):
+        self.begin = begin or time.monotonic() + LEAD_SECONDS
+        self.longest = seconds + ask.timeout
         count = round(rate * seconds)
         self.results = multiprocessing.Queue()
         self.processes = []
         for number in range(processes):
             share = count // processes + (number < count % processes)
-            schedule = (began, number / rate, processes / rate, share)
+            schedule = (self.begin, number / rate, processes / rate, share)
             arguments = (addr, ask, network, schedule, self.results)
             self.processes.append(multiprocessing.Process(target=ask_by_clock, args=arguments))
 
     def tally(self):
         """What came of it."""
-        return Tally(sum(self.collect(self.seconds + DRAIN_SECONDS + LEAD_SECONDS), []))
+        return Tally(sum(self.collect(self.begin - time.monotonic() + self.longest + DRAIN_SECONDS), []))
 
 
 def load(*arguments, **options):

@@ -1,0 +1,234 @@
+"""F27: more than can be done. As much as ever is done, the rest is told so at once, and what others ask for is no worse.
+
+Standard library only.
+"""
+
+import collections
+import contextlib
+import multiprocessing
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+from faults import servers, suite
+from faults.load import Ask, Load, load
+from faults.network import Network
+from faults.probe import Probe
+from replyd import ROOT, Failure, samples, wait_until
+
+TARGET_WAIT_SECONDS = 0.01  # the default of target_wait_seconds
+# Some 3 ms of a processor, by the one worker: a text that takes long to fill in. The queue is as it is by default.
+COSTLY = """
+[workers]
+threads = 1
+
+[[service]]
+name = "costly"
+listen = "127.0.0.1:0"
+read = "line"
+reply.text = "{{% for i in range(100) %}}{{% set b = '{text}' | replace('x', 'yy') %}}{{% endfor %}}done\\n"
+busy.text = "busy\\n"
+""".format(text="x" * 2000)
+REPLIES = {"replied": (b"done\n", b""), "busy": (b"busy\n", b"")}
+COSTLY_ASK = Ask(b"x\n", REPLIES, timeout=10)
+CALIBRATION = 200  # exchanges
+
+FACTORS, QUICK_FACTORS = (0.5, 1, 2, 4, 10), (1, 4, 10)
+FACTOR_SECONDS, QUICK_FACTOR_SECONDS = 10, 3
+STEADY_SECONDS = 0.5  # at the begin of each, which doesn't count
+GOODPUT_PART = 0.9
+GOODPUT_ROOM = 2  # times less is a failure: a collapse, not a busy machine
+RECOVERY_SECONDS = 1
+AFTERWARDS_SECONDS = 3
+REASONS = ("queue_full", "queue_wait", "max_connections")
+
+
+def capacity(server):
+    """Exchanges a second that the one worker can do, by what each costs alone."""
+    before = server.value("worker_busy_seconds_total", pool="main")
+    for _ in range(CALIBRATION):
+        servers.exchange(server.service_addr("costly"), b"x\n")
+    return CALIBRATION / (server.value("worker_busy_seconds_total", pool="main") - before)
+
+
+def rejected(server, service):
+    """How many were turned away, by metrics."""
+    return sum(server.value("rejected_total", service=service, reason=reason) for reason in REASONS)
+
+
+@suite.fault(
+    "F27",
+    "an open load of 0.5 to 10 times what a service of 3 ms can do",
+    "goodput at 10 × ≥ 90 % of the peak; p99 of the served ≤ 20 ms and the reply; recovered ≤ 1 s after",
+    programs=("ip",),
+)
+def overload(bench):
+    """A service with one worker."""
+    factors = QUICK_FACTORS if bench.is_quick else FACTORS
+    seconds = QUICK_FACTOR_SECONDS if bench.is_quick else FACTOR_SECONDS
+    with Network(), bench.replyd(servers.config(more=COSTLY)) as server:
+        addr, most = server.service_addr("costly"), capacity(server)
+        tallies, goodput = {}, {}
+        for factor in factors[:-1]:
+            tallies[factor] = load(addr, COSTLY_ASK, factor * most, seconds, processes=2)
+            server.wait_for_rest()
+        # The last one, and right behind it what the service can do with ease.
+        with Load(addr, COSTLY_ASK, factors[-1] * most, seconds, processes=2) as heavy:
+            light = Load(addr, COSTLY_ASK, most / 2, AFTERWARDS_SECONDS, begin=heavy.begin + seconds, network="127.0.5")
+            with light:
+                tallies[factors[-1]], afterwards = heavy.tally(), light.tally()
+        server.wait_for_rest()
+        for factor, tally in tallies.items():
+            goodput[factor] = tally.rate("replied", STEADY_SECONDS, seconds)
+            bench.figure(f"{factor} × ({factor * most:.0f}/s): {goodput[factor]:.0f}/s, p99 {tally.seconds('replied', 0.99) * 1000:.0f} ms")
+        judge_goodput(bench, goodput, tallies[factors[-1]], most)
+        judge_recovery(bench, afterwards)
+        judge_counts(bench, server, [*tallies.values(), afterwards])
+
+
+def judge_goodput(bench, goodput, heaviest, most):
+    """At the heaviest load."""
+    peak = max(goodput.values())
+    part = list(goodput.values())[-1] / peak
+    bench.figure(f"{part:.0%} of the peak at {list(goodput)[-1]} ×, the shed ones told after {heaviest.seconds('busy', 0.5) * 1000:.1f} ms (p99 {heaviest.seconds('busy', 0.99) * 1000:.0f})")
+    bench.at_least("part of the peak", part, GOODPUT_PART, room=GOODPUT_ROOM)
+    bench.within("p99 of the served", heaviest.seconds("replied", 0.99) * 1000, (2 * TARGET_WAIT_SECONDS + 1 / most) * 1000, " ms")
+
+
+def judge_recovery(bench, afterwards):
+    """Of the light load behind the heavy one: the last that was not served, or waited too long."""
+    bad = [due for due, seconds, ending in afterwards.found if ending != "replied" or seconds > 10 * TARGET_WAIT_SECONDS]
+    recovered = max(bad) if bad else 0.0
+    bench.figure(f"recovered after {recovered:.2f} s")
+    bench.within("seconds to recover", recovered, RECOVERY_SECONDS, " s", room=AFTERWARDS_SECONDS)
+
+
+def judge_counts(bench, server, tallies):
+    """Every client has got a reply or the busy reply, and is counted so."""
+    ends = sum((tally.endings() for tally in tallies), CALIBRATED.copy())
+    bench.check(set(ends) <= set(REPLIES), f"endings: {dict(ends)}")
+    for outcome in REPLIES:
+        bench.equal(f"counted as {outcome}", server.value("connections_closed_total", service="costly", outcome=outcome), ends[outcome])
+    bench.equal("counted as rejected", rejected(server, "costly"), ends["busy"])
+
+
+CALIBRATED = collections.Counter(replied=CALIBRATION)
+BESIDE_FACTOR = 4
+BESIDE_PART = 0.99
+BESIDE_TARGET_MS = 30  # a turn behind one costly exchange, and the target of the queue
+
+
+@suite.fault("F27", "one service flooded at 4 times what it can do, another beside it", "≥ 99 % of the other's clients replied", programs=("ip",))
+def beside(bench):
+    """Both have the same one worker, and the same queue."""
+    seconds = QUICK_FACTOR_SECONDS if bench.is_quick else FACTOR_SECONDS
+    with Network(), bench.replyd(servers.config(more=COSTLY)) as server:
+        most = capacity(server)
+        with Load(server.service_addr("costly"), COSTLY_ASK, BESIDE_FACTOR * most, seconds) as flood, Probe(server.addr) as probe:
+            tally = flood.tally()
+            seen = probe.end()
+        part = 1 - seen.failed / seen.done
+        bench.figure(f"{part:.1%} replied: {seen.line()}; of the flood {tally.endings()['replied'] / len(tally.found):.0%}")
+        bench.check(part >= BESIDE_PART, f"only {part:.1%} of the other service's clients were replied: {dict(seen.faults)}")
+        bench.within("p99 of the other service", seen.p99, BESIDE_TARGET_MS, " ms")
+
+
+QUEUE_BACKLOG = 512
+QUEUE_RATE = 2000
+QUEUE_SECONDS = 3
+PLAIN = f"backlog = {QUEUE_BACKLOG}"
+ALERT = "ReplydKernelQueueFilling"
+ALERTS = ROOT / "dashboards/alerts.yml"
+SERIES = ("listener_queue_length", "listener_queue_limit")
+RULE_TEST = """
+rule_files: [{alerts}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+{series}
+    promql_expr_test:
+      - expr: count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)
+        eval_time: 5m
+        exp_samples: [{{value: {wanted}}}]
+"""
+
+
+@suite.fault(
+    "F27",
+    "plain replies, an acceptor that gets no processor: the wait is in the kernel's queue",
+    f"replyd_listener_queue_length says so, and {ALERT} fires; at rest it doesn't",
+    programs=("ip", "promtool"),
+)
+def kernel_queue(bench):
+    """Its thread may only run when nothing else wants to, and something does: what "the processors are busy" means."""
+    with Network(), bench.replyd(servers.config(hello=PLAIN)) as server:
+        at_rest = queue_samples(server)
+        with Starved(server):
+            ask = Ask(servers.REQUEST, {"replied": (b"HTTP/1.1 200 ", servers.BODY)}, timeout=10)
+            with Load(server.addr, ask, QUEUE_RATE, QUEUE_SECONDS) as running:
+                length = lambda: server.value(SERIES[0], service="hello", listener=address(server))  # noqa: E731
+                wait_until(lambda: length() > QUEUE_BACKLOG / 2, QUEUE_SECONDS, "the kernel's queue is seen to fill")
+                filling = queue_samples(server)
+                began = time.monotonic()
+                server.page()
+                scraped = time.monotonic() - began
+        with contextlib.suppress(Failure):
+            server.wait_for_rest()
+        bench.figure(f"queue length {filling[SERIES[0]]:.0f} of {filling[SERIES[1]]:.0f}; {ALERT} fires; /metrics answers after {scraped * 1000:.0f} ms")
+        bench.faults.extend(not_as_alerted(filling, 1))
+        bench.faults.extend(not_as_alerted(at_rest, 0))
+
+
+def address(server):
+    """The label `listener` of the service `hello`."""
+    return server.listeners["hello"][0]
+
+
+def queue_samples(server):
+    """{name: value} of its listener."""
+    page, labels = samples(server.page()), (("listener", address(server)), ("service", "hello"))
+    return {name: page[f"replyd_{name}", labels] for name in SERIES}
+
+
+def not_as_alerted(values, wanted):
+    """What promtool says against as many alerts that fire, if the scrapes of five minutes have these values."""
+    labels = 'job="replyd",instance="a",service="hello",listener="l"'
+    lines = [f"      - series: replyd_{name}{{{labels}}}\n        values: {value:.0f}x10" for name, value in values.items()]
+    text = RULE_TEST.format(alerts=ALERTS, series="\n".join(lines), alert=ALERT, wanted=wanted)
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        path = pathlib.Path(folder) / "test.yml"
+        path.write_text(text, encoding="utf-8")
+        done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        yield f"{values}: promtool: {done.stdout}{done.stderr}"
+
+
+class Starved:
+    """The acceptor has the last processor, and has it only when a process of ours, which always runs there, lets it."""
+
+    def __init__(self, server):
+        self.thread = servers.thread(server.pid, "acceptor")
+        self.processor = max(os.sched_getaffinity(0))
+        self.rival = multiprocessing.Process(target=self.run)
+
+    def __enter__(self):
+        self.affinity = os.sched_getaffinity(self.thread)
+        os.sched_setaffinity(self.thread, {self.processor})
+        os.sched_setscheduler(self.thread, os.SCHED_IDLE, os.sched_param(0))
+        self.rival.start()
+        return self
+
+    def __exit__(self, *_):
+        self.rival.terminate()
+        self.rival.join()
+        os.sched_setscheduler(self.thread, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(self.thread, self.affinity)
+
+    def run(self):
+        """The process."""
+        os.sched_setaffinity(0, {self.processor})
+        while True:
+            pass
