@@ -13,7 +13,7 @@ import time
 from peers import Workers
 from replyd import wait_until
 
-from faults.load import BIND_ADDRESS_NO_PORT, PIECE_BYTES, RESET
+from faults.load import BIND_ADDRESS_NO_PORT, PIECE_BYTES, RESET, addresses
 
 SOURCES = 20  # addresses of a network
 CONNECT_SECONDS = 30
@@ -48,12 +48,12 @@ class Attacker:
 class Attackers:
     """All of a process: `found` has (how it ended, seconds it was there, bytes it got) of each that is over."""
 
-    def __init__(self, addr, manner, network, rate, there, over):
+    def __init__(self, addr, manner, sources, rate, there, over):
         self.addr = addr
         self.rate = rate
         self.began = time.monotonic()
         self.manner = manner
-        self.network = network
+        self.sources = sources
         self.there = there
         self.over = over
         self.poll = select.epoll()
@@ -71,7 +71,7 @@ class Attackers:
         sock.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
         if self.manner.receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.manner.receive_buffer)
-        sock.bind((f"{self.network}.{1 + self.made % SOURCES}", 0))
+        sock.bind((self.sources[self.made % len(self.sources)], 0))
         self.made += 1
         attacker = Attacker(sock)
         self.held[sock.fileno()] = attacker
@@ -152,15 +152,13 @@ class Attackers:
         self.send()
 
 
-def attack(addr, manner, count, network, rate, signs, results):
-    """Client process: so many, until all are over or it is told to leave; `is_again`: who is over comes again."""
-    there, over, leave, is_again = signs
-    attackers = Attackers(addr, manner, network, rate, there, over)
+def attack(addr, manner, count, sources, rate, signs, results):
+    """Client process: so many, until all are over or it is told to leave."""
+    there, over, leave = signs
+    attackers = Attackers(addr, manner, sources, rate, there, over)
     attackers.to_come = count
     while not leave.is_set() and (attackers.to_come or attackers.held):
         attackers.turn()
-        if is_again:
-            attackers.to_come = count - len(attackers.held)
     for attacker in attackers.held.values():
         attackers.found.append(("held", time.monotonic() - attacker.began, attacker.bytes))
         attacker.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -171,15 +169,15 @@ def attack(addr, manner, count, network, rate, signs, results):
 class Crowd:
     """`with Crowd(addr, manner, count) as crowd:` all have connected, and are there as long as the server has them."""
 
-    def __init__(self, addr, manner, count, processes=2, network="127.0.1", rate=RATE, is_again=False):
+    def __init__(self, addr, manner, count, processes=2, network="127.0.1", rate=RATE, sources=SOURCES):
         self.count = count
         self.leave = multiprocessing.Event()
         self.counts = [(multiprocessing.Value("q", 0), multiprocessing.Value("q", 0)) for _ in range(processes)]
         self.workers = Workers(0, attack)
         for number, (there, over) in enumerate(self.counts):
             share = count // processes + (number < count % processes)
-            signs = (there, over, self.leave, is_again)
-            arguments = (addr, manner, share, network, rate / processes, signs, self.workers.results)
+            signs = (there, over, self.leave)
+            arguments = (addr, manner, share, addresses(network, sources), rate / processes, signs, self.workers.results)
             self.workers.processes.append(multiprocessing.Process(target=attack, args=arguments))
 
     def __enter__(self):

@@ -5,6 +5,7 @@ Each process is one loop around epoll, for thousands of exchanges a second. Stan
 
 import collections
 import errno
+import ipaddress
 import multiprocessing
 import select
 import socket
@@ -46,10 +47,10 @@ class Client:
 class Clients:
     """All of a process: `found` has (when it was due, seconds until it was over, ending) of each that is over."""
 
-    def __init__(self, addr, ask, network):
+    def __init__(self, addr, ask, sources):
         self.addr = addr
         self.ask = ask
-        self.sources = [f"{network}.{1 + number}" for number in range(SOURCES)]
+        self.sources = sources
         self.begun = 0
         self.poll = select.epoll()
         # In the order of their deadlines, as all have as long.
@@ -63,7 +64,7 @@ class Clients:
         sock.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
         if self.ask.receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.ask.receive_buffer)
-        sock.bind((self.sources[self.begun % SOURCES], 0))
+        sock.bind((self.sources[self.begun % len(self.sources)], 0))
         self.begun += 1
         error = sock.connect_ex(self.addr)
         client = Client(sock, due, self.ask)
@@ -132,10 +133,10 @@ class Clients:
             self.end(client, "unheard")
 
 
-def ask_by_clock(addr, ask, network, schedule, results):
+def ask_by_clock(addr, ask, sources, schedule, results):
     """Client process: an exchange at each instant; what came of each, its instant from the begin of the load."""
     began, first, step, count = schedule
-    clients = Clients(addr, ask, network)
+    clients = Clients(addr, ask, sources)
     number = 0
     while number < count or clients.under_way:
         now = time.monotonic()
@@ -149,6 +150,12 @@ def ask_by_clock(addr, ask, network, schedule, results):
             due = began + first + number * step
         clients.turn(min(0.1, max(0.0, due - time.monotonic())) if number < count else 0.1)
     results.put([(due - began, seconds, ending) for due, seconds, ending in clients.found])
+
+
+def addresses(network, count):
+    """So many of loopback, from the second of a network on."""
+    first = int(ipaddress.IPv4Address(f"{network}.1"))
+    return [str(ipaddress.IPv4Address(first + number)) for number in range(count)]
 
 
 class Tally:
@@ -178,7 +185,7 @@ class Tally:
 class Load(Workers):
     """`with Load(addr, ask, rate, seconds) as load:` it is on; `load.tally()` waits for its end."""
 
-    def __init__(self, addr, ask, rate, seconds, processes=1, network="127.0.2", begin=None):
+    def __init__(self, addr, ask, rate, seconds, processes=1, network="127.0.2", sources=SOURCES, begin=None):
         self.begin = begin or time.monotonic() + LEAD_SECONDS
         self.longest = seconds + ask.timeout
         count = round(rate * seconds)
@@ -187,7 +194,9 @@ class Load(Workers):
         for number in range(processes):
             share = count // processes + (number < count % processes)
             schedule = (self.begin, number / rate, processes / rate, share)
-            arguments = (addr, ask, network, schedule, self.results)
+            # Each process has its own, where there are as many.
+            own = addresses(network, sources)[number::processes] if sources >= processes else addresses(network, sources)
+            arguments = (addr, ask, own, schedule, self.results)
             self.processes.append(multiprocessing.Process(target=ask_by_clock, args=arguments))
 
     def tally(self):
