@@ -106,11 +106,16 @@ class Watched:
 
     def user_memory(self):
         """Bytes of user memory, what is shared counted in parts (PSS)."""
-        total = 0
-        for pid in self.pids():
-            rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-            total += int(re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)[1]) * 1024
-        return total
+        return self.memory("Pss")
+
+    def own_memory(self):
+        """Bytes of user memory that are of no file. What is of files changes with who else has them."""
+        return self.memory("Pss_Anon")
+
+    def memory(self, kind):
+        """Bytes of a kind, by proc(5)."""
+        rollups = (pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii") for pid in self.pids())
+        return sum(int(re.search(rf"^{kind}: +(\d+) kB", rollup, re.MULTILINE)[1]) * 1024 for rollup in rollups)
 
     def is_good(self):
         """Whether a good request is answered."""
