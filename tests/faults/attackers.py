@@ -33,20 +33,32 @@ class Manner(collections.namedtuple("Manner", "opening piece pause receive_buffe
 SILENT = Manner()
 
 
+class End(collections.namedtuple("End", "ending seconds since_connect bytes")):
+    """Of one of them: how, seconds since it knew that it was connected and since it began to, bytes it got.
+
+    What the server's clock says is between the two times.
+    """
+
+
 class Attacker:
     """One connection."""
 
-    __slots__ = ("sock", "began", "bytes", "is_there")
+    __slots__ = ("sock", "asked", "began", "bytes", "is_there")
 
     def __init__(self, sock):
         self.sock = sock
-        self.began = time.monotonic()
+        self.asked = self.began = time.monotonic()
         self.bytes = 0
         self.is_there = False
 
+    def end(self, ending):
+        """How it has ended, by now."""
+        now = time.monotonic()
+        return End(ending, now - self.began, now - self.asked, self.bytes)
+
 
 class Attackers:
-    """All of a process: `found` has (how it ended, seconds it was there, bytes it got) of each that is over."""
+    """All of a process: `found` has the `End` of each that is over."""
 
     def __init__(self, addr, manner, sources, rate, there, over):
         self.addr = addr
@@ -82,7 +94,7 @@ class Attackers:
     def end(self, fd, ending):
         """It is over."""
         attacker = self.held.pop(fd)
-        self.found.append((ending, time.monotonic() - attacker.began, attacker.bytes))
+        self.found.append(attacker.end(ending))
         if attacker.is_there:
             self.over.value += 1
         else:
@@ -160,7 +172,7 @@ def attack(addr, manner, count, sources, rate, signs, results):
     while not leave.is_set() and (attackers.to_come or attackers.held):
         attackers.turn()
     for attacker in attackers.held.values():
-        attackers.found.append(("held", time.monotonic() - attacker.began, attacker.bytes))
+        attackers.found.append(attacker.end("held"))
         attacker.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         attacker.sock.close()
     results.put(attackers.found)
@@ -202,6 +214,6 @@ class Crowd:
         wait_until(lambda: self.over() >= self.count, seconds, f"of {self.count} attackers none is there anymore")
 
     def ends(self):
-        """(how it ended, seconds it was there, bytes it got) of each; those that are still there leave."""
+        """The `End` of each; those that are still there leave."""
         self.leave.set()
         return sum(self.workers.collect(CONNECT_SECONDS), [])

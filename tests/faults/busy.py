@@ -15,10 +15,10 @@ import time
 
 from faults import servers, suite
 from faults.attackers import Crowd, Manner
+from faults.good import Good
 from faults.load import Load
 from faults.network import Network
 from faults.overload import COSTLY, COSTLY_ASK, capacity
-from faults.probe import Probe
 from peers import connect
 from replyd import read_all, wait_until
 
@@ -67,19 +67,18 @@ class Scrapes:
 def commands(bench):
     """As many as may run and wait do so until their timeout."""
     text = servers.config(more=HANGING.replace("@user@", pwd.getpwuid(os.geteuid()).pw_name))
-    with Network(), bench.replyd(text) as server, Probe(server.addr) as probe:
+    with Network(), bench.replyd(text) as server:
         scrapes = Scrapes(server)
-        with Crowd(server.service_addr("hanging"), Manner(opening=b"x\n"), CLIENTS) as crowd:
+        with Good(server) as good, Crowd(server.service_addr("hanging"), Manner(opening=b"x\n"), CLIENTS) as crowd:
             wait_until(lambda: scrapes.once() and crowd.over() >= CLIENTS, 10 * HANG_SECONDS, "all are answered")
-            told = collections.Counter(size for _, _, size in crowd.ends())
-        seen = probe.end()
+            told = collections.Counter(end.bytes for end in crowd.ends())
+            seen = good.end()
         wanted = {len(b"busy\n"): CLIENTS - RUNS - WAITING, len(b"timed out\n"): RUNS + WAITING}
         refused = server.value("rejected_total", service="hanging", reason="max_waiting")
         bench.figure(f"{told[5]} of {CLIENTS} told busy at once, {told[10]} timed out; {seen.line()}")
         bench.equal("bytes of the answers", dict(told), wanted)
         bench.equal("counted as refused", refused, wanted[5])
-        bench.equal("good exchanges that failed", dict(seen.faults), {})
-        bench.within("p99 of the good client", seen.p99, GOOD_TARGET_MS, " ms")
+        good.judge(bench, GOOD_TARGET_MS)
         scrapes.judge(bench)
 
 
@@ -107,19 +106,18 @@ def workers(bench):
     with Network(), bench.replyd(text) as server:
         most, scrapes = capacity(server), Scrapes(server)
         addr = server.service_addr("costly")
-        with Probe(server.service_addr("own")) as probe, Load(addr, COSTLY_ASK, FACTOR * most, seconds) as flood:
+        with Good(server, addr=server.service_addr("own")) as good, Load(addr, COSTLY_ASK, FACTOR * most, seconds) as flood:
             while time.monotonic() < flood.begin + seconds:
                 scrapes.once()
                 time.sleep(0.05)  # the time between looks
             ends = flood.tally().endings()
-            seen = probe.end()
+            seen = good.end()
         server.wait_for_rest()
         counted = sum(server.value("rejected_total", service="costly", reason=reason) for reason in ("queue_full", "queue_wait"))
         bench.figure(f"{dict(ends)} of {FACTOR} × {most:.0f}/s, {counted:.0f} counted; own threads: {seen.line()}")
         bench.check(set(ends) == {"replied", "busy"}, f"endings: {dict(ends)}")
         bench.equal("counted as rejected", counted, ends["busy"])
-        bench.equal("good exchanges that failed", dict(seen.faults), {})
-        bench.within("p99 of the service with threads of its own", seen.p99, OWN_TARGET_MS, " ms")
+        good.judge(bench, OWN_TARGET_MS)
         scrapes.judge(bench)
 
 
@@ -173,7 +171,7 @@ def garbage(bench):
     text = "".join(FRAMED.replace("@name@", name).replace("@read@", read) for name, read in FRAMINGS.items() if name != "hello")
     chance = random.Random(bench.options.seed)
     with bench.replyd(servers.config(request_seconds=5, more=text + LOG_ALL)) as server:
-        before = server.user_memory()
+        before = server.own_memory()
         for name, (sent, wanted) in KNOWN.items():
             got = give(server.addr, client_hello() if sent is None else sent)
             bench.check(got.startswith(wanted), f"{name}: got {got[:60]!r}, wanted {wanted!r}")
@@ -185,7 +183,7 @@ def garbage(bench):
             bench.check(taken < ENDLESS_BYTES, f"{service}: takes an endless request")
             number += count + 1
         server.wait_for_rest()
-        grown = server.user_memory() - before
+        grown = server.own_memory() - before
         outcomes = collections.Counter()
         for (_, outcome), each in server.outcomes().items():
             outcomes[outcome] += each

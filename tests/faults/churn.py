@@ -16,12 +16,12 @@ from faults.servers import BODY, REQUEST
 
 PHASE_SECONDS = 30  # at most; at its end all leave, and what is left is looked at
 PHASES_MIN = 5
-WARM_PHASES = 2  # at the begin: pages that stay with the server
+WARM_PART = 0.3  # of the phases, at the begin: pages that stay with the server
 GOOD_RATE = 400
 RESET_RATE = 150  # of each stage
 SLOW = 150  # of each kind
 MEMORY_PART = 0.01
-MEMORY_BYTES = 128 * 1024  # or so much, where a part is less than the allocator's pages
+MEMORY_BYTES = 256 * 1024  # or so much, where a part is less than the allocator's pages
 TIMEOUT_SECONDS = 20
 GOOD = Ask(REQUEST, {"replied": (b"HTTP/1.1 200 ", BODY)}, TIMEOUT_SECONDS)
 SLOW_MANNERS = {
@@ -55,8 +55,8 @@ def churn(bench):
             resets += gone
             server.wait_for_rest()
             server.wait_for_few_fds()
-            rest.append(Sample(time.monotonic() - began, server.user_memory(), server.fds(), server.threads()))
-        warm = rest[WARM_PHASES:]
+            rest.append(Sample(time.monotonic() - began, server.own_memory(), server.fds(), server.threads()))
+        warm = rest[round(WARM_PART * phases) :]
         grown, first = warm[-1].memory - warm[0].memory, warm[0].memory
         bench.figure(
             f"{ends.total()} good exchanges, {ends.total() - ends['replied']} failed, {resets} resets, "

@@ -13,11 +13,9 @@ import threading
 import time
 
 from faults import servers, suite
-from faults.attackers import Crowd, Manner
-from faults.load import Ask, Load, load
-from faults.network import Network, orphans, run
-from faults.probe import Probe
-from replyd import read_all, wait_until
+from faults.load import Ask, Load
+from faults.network import Network
+from replyd import read_all
 
 KILO = 1000
 SIZES = {"500 B": 500, "30 kB": 30 * KILO, "1 MB": 1000 * KILO}
@@ -59,7 +57,8 @@ class Nginx(servers.Nginx):
         """Its configuration."""
         write_files(folder)
         good = 'return 200 "hello\\n";'
-        return super().text(folder).replace(good, f"root {folder};\n    location = / {{ {good} }}")
+        files = f"send_timeout {self.request_seconds};\n    root {folder};\n    location = / {{ {good} }}"
+        return super().text(folder).replace(good, files)
 
 
 class Haproxy(servers.Haproxy):

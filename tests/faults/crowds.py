@@ -3,6 +3,7 @@
 Standard library only.
 """
 
+import collections
 import contextlib
 import pathlib
 import re
@@ -11,8 +12,8 @@ import tempfile
 
 from faults import servers, suite
 from faults.attackers import SILENT, Crowd, Manner
+from faults.good import Good, watch
 from faults.network import Network
-from faults.probe import Probe, watch
 from replyd import Failure, wait_until
 
 CONNECTIONS_MAX = 10000
@@ -39,12 +40,6 @@ def raw(seconds=60, linger=10):
     return RAW.format(seconds=seconds, linger=linger)
 
 
-def judge(bench, seen, target_ms):
-    """Of the good client beside a crowd."""
-    bench.equal("good exchanges that failed", dict(seen.faults), {})
-    bench.within("p99 of the good client", seen.p99, target_ms, " ms")
-
-
 LINGERERS, QUICK_LINGERERS = 5000, 1000
 LINGER_SECONDS, QUICK_LINGER_SECONDS = 10, 3
 DRIBBLE_SECONDS = 1
@@ -58,20 +53,20 @@ def lingerers(bench):
     linger = QUICK_LINGER_SECONDS if bench.is_quick else LINGER_SECONDS
     manner = Manner(opening=b"you\n", piece=b"x", pause=DRIBBLE_SECONDS, stays=True)
     with Network(), bench.replyd(servers.config(more=raw(linger=linger), server=LIMITS)) as server:
-        with Probe(server.addr) as probe, Crowd(server.service_addr("raw"), manner, count) as crowd:
+        with Good(server) as good, Crowd(server.service_addr("raw"), manner, count) as crowd:
             crowd.wait_for_end(4 * linger)
-            longest = max(seconds for _, seconds, _ in crowd.ends())
-            seen = probe.end()
+            longest = max(end.seconds for end in crowd.ends())
+            seen = good.end()
         bench.figure(f"{count}: the last is reset after {longest:.1f} s, as it sends again; {seen.line()}")
         bench.within("seconds of the longest", longest, linger + DRIBBLE_SECONDS + LATE_SECONDS, " s", room=1.5)
-        judge(bench, seen, LINGER_TARGET_MS)
+        good.judge(bench, LINGER_TARGET_MS)
         server.wait_for_rest()
     few = count // 10
     with Network(), bench.replyd(servers.config(more=raw(linger=linger), server=f"max_connections = {few}")) as server:
         with Crowd(server.service_addr("raw"), manner, few):
-            seen = watch(server.addr, linger / 2)
-        bench.figure(f"where {few} fill max_connections: {seen.line()}")
-        judge(bench, seen, LINGER_TARGET_MS)
+            good = watch(server, linger / 2)
+        bench.figure(f"where {few} fill max_connections: {good.seen.line()}")
+        good.judge(bench, LINGER_TARGET_MS)
 
 
 SLOW, QUICK_SLOW = 1500, 500
@@ -94,33 +89,33 @@ def slow_http(bench):
     for name in bench.names():
         with Network(), bench.serve(name, request_seconds=SLOW_REQUEST_SECONDS) as server:
             for mode, option in SLOW_MODES.items():
-                seen, there = slowhttptest(server.addr, option, bench.is_quick)
-                bench.figure(f"{mode}, {there} at once: {seen.line()}", name)
-                found[name, mode] = seen
+                good, there = slowhttptest(server, option, bench.is_quick)
+                bench.figure(f"{mode}, {there} at once: {good.seen.line()}", name)
+                found[name, mode] = good
                 bench.check(there, f"{name}: nobody attacked")
     for mode in SLOW_MODES:
-        seen = found["replyd", mode]
-        judge(bench, seen, SLOW_TARGET_MS)
+        good = found["replyd", mode]
+        good.judge(bench, SLOW_TARGET_MS)
         if ("nginx", mode) in found:
-            bench.within(f"p99 beside nginx's, {mode}", seen.p99, found["nginx", mode].p99, " ms")
+            bench.within(f"p99 beside nginx's, {mode}", good.seen.p99, found["nginx", mode].seen.p99, " ms")
 
 
-def slowhttptest(addr, option, is_quick):
+def slowhttptest(server, option, is_quick):
     """(what the good client sees beside it, most connections at once)."""
     count, seconds = (QUICK_SLOW, QUICK_SLOW_SECONDS) if is_quick else (SLOW, SLOW_SECONDS)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         prefix = pathlib.Path(folder) / "found"
         command = ["slowhttptest", "-c", count, option, "-i", 5, "-r", 1000, "-l", seconds, "-p", 2, "-g", "-o", prefix]
-        command += ["-u", f"http://{addr[0]}:{addr[1]}/", "-v", 0]
-        with Probe(addr) as probe:
+        command += ["-u", f"http://{server.addr[0]}:{server.addr[1]}/", "-v", 0]
+        with Good(server) as good:
             done = subprocess.run(
                 [str(word) for word in command], capture_output=True, stdin=subprocess.DEVNULL, timeout=10 * seconds, check=False
             )
-            seen = probe.end()
+            good.end()
         lines = MOST.findall(prefix.with_suffix(".csv").read_text(encoding="ascii"))
         if not lines:
             raise OSError(f"slowhttptest: {done.returncode}: {done.stdout[-500:]}")
-        return seen, max(int(line[2]) for line in lines)
+        return good, max(int(line[2]) for line in lines)
 
 
 CROWD_SECONDS, QUICK_CROWD_SECONDS = 10, 3
@@ -136,11 +131,14 @@ def silent(bench):
     for name in bench.names():
         for shown, line in DEFERRED.items() if name == "replyd" else [("", "")]:
             options = {"hello": line, "server": LIMITS} if name == "replyd" else {}
-            with Network(), bench.serve(name, **options) as server, Crowd(server.addr, SILENT, count) as crowd:
-                seen = watch(server.addr, seconds)
-                bench.figure(f"{count - crowd.over()} of {count} there{', ' + shown if shown else ''}: {seen.line()}", name)
+            with Network(), bench.serve(name, **options) as server:
+                with Crowd(server.addr, SILENT, count) as crowd:
+                    good = watch(server, seconds)
+                    ends = collections.Counter(end.ending for end in crowd.ends())
+                bench.figure(f"{shown or 'crowd'} {dict(ends)}: {good.seen.line()}", name)
                 if name == "replyd":
-                    judge(bench, seen, CROWD_TARGET_MS)
+                    bench.equal(f"the crowd, {shown}", dict(ends), {"held": count})
+                    good.judge(bench, CROWD_TARGET_MS)
 
 
 TRICKLERS, QUICK_TRICKLERS = 2000, 500
@@ -160,17 +158,19 @@ def tricklers(bench):
                 if name != "replyd" and shown == "raw":
                     continue
                 addr = server.addr if shown == "http" else server.service_addr("raw")
-                with Probe(server.addr) as probe, Crowd(addr, Manner(opening, piece, TRICKLE_PAUSE_SECONDS), count) as crowd:
+                with Good(server) as good, Crowd(addr, Manner(opening, piece, TRICKLE_PAUSE_SECONDS), count) as crowd:
                     with contextlib.suppress(Failure if name != "replyd" else ()):
                         crowd.wait_for_end(3 * TRICKLE_SECONDS)
-                    late = [seconds - TRICKLE_SECONDS for ending, seconds, _ in crowd.ends() if ending != "held"]
-                    seen = probe.end()
-                spread = f"{min(late) * 1000:+.0f} to {max(late) * 1000:+.0f} ms" if late else "none"
-                bench.figure(f"{shown}: {len(late)} of {count} cut, {spread}; {seen.line()}", name)
+                    ends = [end for end in crowd.ends() if end.ending != "held"]
+                    seen = good.end()
+                early = min((end.since_connect for end in ends), default=0) - TRICKLE_SECONDS
+                late = max((end.seconds for end in ends), default=0) - TRICKLE_SECONDS
+                spread = f"{early * 1000:+.0f} to {late * 1000:+.0f} ms" if ends else "none"
+                bench.figure(f"{shown}: {len(ends)} of {count} cut, {spread}; {seen.line()}", name)
                 if name == "replyd":
-                    bench.check(min(late) > -LATE_SECONDS, f"{shown}: cut {-min(late):.3f} s early")
-                    bench.within(f"seconds late, {shown}", max(late), LATE_SECONDS, " s")
-                    judge(bench, seen, LINGER_TARGET_MS)
+                    bench.check(early > -LATE_SECONDS, f"{shown}: cut {-early:.3f} s early")
+                    bench.within(f"seconds late, {shown}", late, LATE_SECONDS, " s")
+                    good.judge(bench, LINGER_TARGET_MS)
 
 
 HALF_BYTES, SILENT_BYTES = 4096, 300
@@ -183,7 +183,7 @@ HALVES = {
 
 @suite.fault("F31", "memory of connections that wait", "9,000 half requests ≤ 4,096 bytes of user memory each, silent ones ≤ 300", programs=("ip",))
 def memory(bench):
-    """PSS beside PSS before, a fresh server for each kind."""
+    """Beside what it was before, a fresh server for each kind."""
     count = QUICK_CROWD if bench.is_quick else CROWD
     for name in bench.names():
         for shown, (service, manner, target) in HALVES.items():
@@ -192,11 +192,11 @@ def memory(bench):
             options = {"server": LIMITS, "more": raw(), "hello": "defer_accept_seconds = 0"} if name == "replyd" else {}
             with Network() as network, bench.serve(name, **options) as server:
                 addr = server.addr if service == "http" else server.service_addr("raw")
-                fds, before = server.fds(), server.user_memory()
+                fds, before = server.fds(), server.own_memory()
                 with Crowd(addr, manner, count) as crowd:
                     wait_until(lambda: server.fds() >= fds + count, SETTLE_SECONDS, f"{name} has accepted {count}")  # noqa: B023
                     wait_until(lambda: network.unread(addr[1]) == 0, SETTLE_SECONDS, f"{name} has read all")  # noqa: B023
-                    each = (server.user_memory() - before) / count
+                    each = (server.own_memory() - before) / count
                     bench.figure(f"{shown}: {each:.0f} bytes each of {count - crowd.over()}", name)
                 if name == "replyd":
                     bench.check(each <= target, f"{shown}: {each:.0f} bytes, target {target}")

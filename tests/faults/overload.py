@@ -13,9 +13,9 @@ import tempfile
 import time
 
 from faults import servers, suite
+from faults.good import Good
 from faults.load import Ask, Load, load
 from faults.network import Network
-from faults.probe import Probe
 from replyd import ROOT, Failure, samples, wait_until
 
 TARGET_WAIT_SECONDS = 0.01  # the default of target_wait_seconds
@@ -39,9 +39,10 @@ FACTORS, QUICK_FACTORS = (0.5, 1, 2, 4, 10), (1, 4, 10)
 FACTOR_SECONDS, QUICK_FACTOR_SECONDS = 10, 3
 STEADY_SECONDS = 0.5  # at the begin of each, which doesn't count
 GOODPUT_PART = 0.9
-GOODPUT_ROOM = 2  # times less is a failure: a collapse, not a busy machine
+GOODPUT_ROOM = 4  # times less is a failure: a collapse, not a busy machine
 RECOVERY_SECONDS = 1
-AFTERWARDS_SECONDS = 3
+AFTERWARDS_SECONDS = 5
+LATE_SECONDS = 0.1
 REASONS = ("queue_full", "queue_wait", "max_connections")
 
 
@@ -75,34 +76,39 @@ def overload(bench):
             tallies[factor] = load(addr, COSTLY_ASK, factor * most, seconds, processes=2)
             server.wait_for_rest()
         # The last one, and right behind it what the service can do with ease.
-        with Load(addr, COSTLY_ASK, factors[-1] * most, seconds, processes=2) as heavy:
+        with Good(server) as good, Load(addr, COSTLY_ASK, factors[-1] * most, seconds, processes=2) as heavy:
             light = Load(addr, COSTLY_ASK, most / 2, AFTERWARDS_SECONDS, begin=heavy.begin + seconds, network="127.0.5")
             with light:
                 tallies[factors[-1]], afterwards = heavy.tally(), light.tally()
+                good.end()
         server.wait_for_rest()
         for factor, tally in tallies.items():
             goodput[factor] = tally.rate("replied", STEADY_SECONDS, seconds)
             bench.figure(f"{factor} × ({factor * most:.0f}/s): {goodput[factor]:.0f}/s, p99 {tally.seconds('replied', 0.99) * 1000:.0f} ms")
-        judge_goodput(bench, goodput, tallies[factors[-1]], most)
-        judge_recovery(bench, afterwards)
+        # What the machine does to everybody.
+        noise = good.elsewhere.p99 / 1000
+        judge_goodput(bench, goodput, tallies[factors[-1]], most, noise)
+        judge_recovery(bench, afterwards, noise)
         judge_counts(bench, server, [*tallies.values(), afterwards])
 
 
-def judge_goodput(bench, goodput, heaviest, most):
+def judge_goodput(bench, goodput, heaviest, most, noise):
     """At the heaviest load."""
     peak = max(goodput.values())
     part = list(goodput.values())[-1] / peak
     bench.figure(f"{part:.0%} of the peak at {list(goodput)[-1]} ×, the shed ones told after {heaviest.seconds('busy', 0.5) * 1000:.1f} ms (p99 {heaviest.seconds('busy', 0.99) * 1000:.0f})")
     bench.at_least("part of the peak", part, GOODPUT_PART, room=GOODPUT_ROOM)
-    bench.within("p99 of the served", heaviest.seconds("replied", 0.99) * 1000, (2 * TARGET_WAIT_SECONDS + 1 / most) * 1000, " ms")
+    target, served = 2 * TARGET_WAIT_SECONDS + 1 / most, heaviest.seconds("replied", 0.99)
+    bench.within("p99 of the served", served * 1000, target * 1000, " ms", room=suite.ROOM * max(1.0, noise / target))
 
 
-def judge_recovery(bench, afterwards):
+def judge_recovery(bench, afterwards, noise):
     """Of the light load behind the heavy one: the last that was not served, or waited too long."""
-    bad = [due for due, seconds, ending in afterwards.found if ending != "replied" or seconds > 10 * TARGET_WAIT_SECONDS]
+    late = max(LATE_SECONDS, suite.ROOM * noise)
+    bad = [due for due, seconds, ending in afterwards.found if ending != "replied" or seconds > late]
     recovered = max(bad) if bad else 0.0
     bench.figure(f"recovered after {recovered:.2f} s")
-    bench.within("seconds to recover", recovered, RECOVERY_SECONDS, " s", room=AFTERWARDS_SECONDS)
+    bench.within("seconds to recover", recovered, RECOVERY_SECONDS, " s", room=AFTERWARDS_SECONDS - 1)
 
 
 def judge_counts(bench, server, tallies):
@@ -126,13 +132,11 @@ def beside(bench):
     seconds = QUICK_FACTOR_SECONDS if bench.is_quick else FACTOR_SECONDS
     with Network(), bench.replyd(servers.config(more=COSTLY)) as server:
         most = capacity(server)
-        with Load(server.service_addr("costly"), COSTLY_ASK, BESIDE_FACTOR * most, seconds) as flood, Probe(server.addr) as probe:
+        with Load(server.service_addr("costly"), COSTLY_ASK, BESIDE_FACTOR * most, seconds) as flood, Good(server) as good:
             tally = flood.tally()
-            seen = probe.end()
-        part = 1 - seen.failed / seen.done
-        bench.figure(f"{part:.1%} replied: {seen.line()}; of the flood {tally.endings()['replied'] / len(tally.found):.0%}")
-        bench.check(part >= BESIDE_PART, f"only {part:.1%} of the other service's clients were replied: {dict(seen.faults)}")
-        bench.within("p99 of the other service", seen.p99, BESIDE_TARGET_MS, " ms")
+            seen = good.end()
+        bench.figure(f"{seen.line()}; of the flood {tally.endings()['replied'] / len(tally.found):.0%} replied")
+        good.judge(bench, BESIDE_TARGET_MS, BESIDE_PART)
 
 
 QUEUE_BACKLOG = 512
@@ -168,7 +172,7 @@ def kernel_queue(bench):
         at_rest = queue_samples(server)
         with Starved(server):
             ask = Ask(servers.REQUEST, {"replied": (b"HTTP/1.1 200 ", servers.BODY)}, timeout=10)
-            with Load(server.addr, ask, QUEUE_RATE, QUEUE_SECONDS) as running:
+            with Load(server.addr, ask, QUEUE_RATE, QUEUE_SECONDS):
                 length = lambda: server.value(SERIES[0], service="hello", listener=address(server))  # noqa: E731
                 wait_until(lambda: length() > QUEUE_BACKLOG / 2, QUEUE_SECONDS, "the kernel's queue is seen to fill")
                 filling = queue_samples(server)
