@@ -22,7 +22,11 @@ CONNECTING_MAX = 64  # under way at once: less than any backlog, as they only wa
 LOOK_SECONDS = 0.02
 
 
-class Manner(collections.namedtuple("Manner", "opening piece pause receive_buffer reads stays", defaults=(b"", b"", 0, 0, True, False))):
+class Manner(
+    collections.namedtuple(
+        "Manner", "opening piece pause receive_buffer reads stays", defaults=(b"", b"", 0, 0, True, False)
+    )
+):
     """How each of them behaves.
 
     It sends `opening`, and then `piece` again and again with `pause` seconds between. It `reads` what comes, or never.
@@ -189,7 +193,15 @@ class Crowd:
         for number, (there, over) in enumerate(self.counts):
             share = count // processes + (number < count % processes)
             signs = (there, over, self.leave)
-            arguments = (addr, manner, share, addresses(network, sources), rate / processes, signs, self.workers.results)
+            arguments = (
+                addr,
+                manner,
+                share,
+                addresses(network, sources),
+                rate / processes,
+                signs,
+                self.workers.results,
+            )
             self.workers.processes.append(multiprocessing.Process(target=attack, args=arguments))
 
     def __enter__(self):

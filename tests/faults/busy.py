@@ -63,7 +63,12 @@ class Scrapes:
         bench.within("longest scrape", self.longest_ms, METRICS_TARGET_MS, " ms")
 
 
-@suite.fault("F29", "every run of a command hangs", "the rest is told busy and counted; 0 good errors, /metrics ≤ 100 ms", programs=("ip",))
+@suite.fault(
+    "F29",
+    "every run of a command hangs",
+    "the rest is told busy and counted; 0 good errors, /metrics ≤ 100 ms",
+    programs=("ip",),
+)
 def commands(bench):
     """As many as may run and wait do so until their timeout."""
     text = servers.config(more=HANGING.replace("@user@", pwd.getpwuid(os.geteuid()).pw_name))
@@ -97,7 +102,10 @@ OWN_TARGET_MS = 50  # on two processors, one of which the flooded worker has
 
 
 @suite.fault(
-    "F29", "every worker busy, the queue full", "the rest is told busy; a service with threads of its own 0 errors; /metrics ≤ 100 ms", programs=("ip",)
+    "F29",
+    "every worker busy, the queue full",
+    "the rest is told busy; a service with threads of its own 0 errors; /metrics ≤ 100 ms",
+    programs=("ip",),
 )
 def workers(bench):
     """Four times what they can do, and a queue of four."""
@@ -106,14 +114,19 @@ def workers(bench):
     with Network(), bench.replyd(text) as server:
         most, scrapes = capacity(server), Scrapes(server)
         addr = server.service_addr("costly")
-        with Good(server, addr=server.service_addr("own")) as good, Load(addr, COSTLY_ASK, FACTOR * most, seconds) as flood:
+        with (
+            Good(server, addr=server.service_addr("own")) as good,
+            Load(addr, COSTLY_ASK, FACTOR * most, seconds) as flood,
+        ):
             while time.monotonic() < flood.begin + seconds:
                 scrapes.once()
                 time.sleep(0.05)  # the time between looks
             ends = flood.tally().endings()
             seen = good.end()
         server.wait_for_rest()
-        counted = sum(server.value("rejected_total", service="costly", reason=reason) for reason in ("queue_full", "queue_wait"))
+        counted = sum(
+            server.value("rejected_total", service="costly", reason=reason) for reason in ("queue_full", "queue_wait")
+        )
         bench.figure(f"{dict(ends)} of {FACTOR} × {most:.0f}/s, {counted:.0f} counted; own threads: {seen.line()}")
         bench.check(set(ends) == {"replied", "busy"}, f"endings: {dict(ends)}")
         bench.equal("counted as rejected", counted, ends["busy"])
@@ -150,7 +163,10 @@ KNOWN = {
     "TLS": (None, b"HTTP/1.1 400 "),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", b"HTTP/1.1 505 "),
     "HTTP/9": (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", b"HTTP/1.1 505 "),
-    "two lengths": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", b"HTTP/1.1 400 "),
+    "two lengths": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 400 ",
+    ),
     "length and chunks": (
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 400 ",
@@ -164,11 +180,17 @@ KNOWN = {
 }
 
 
-@suite.fault("F30", "garbage: random bytes, NULs, TLS, HTTP/2, scanners, an endless line", "bounded memory, the right error, no forged line in the log")
+@suite.fault(
+    "F30",
+    "garbage: random bytes, NULs, TLS, HTTP/2, scanners, an endless line",
+    "bounded memory, the right error, no forged line in the log",
+)
 def garbage(bench):
     """What is drawn by chance is the same for the same --seed."""
     count = QUICK_BLOBS if bench.is_quick else BLOBS
-    text = "".join(FRAMED.replace("@name@", name).replace("@read@", read) for name, read in FRAMINGS.items() if name != "hello")
+    text = "".join(
+        FRAMED.replace("@name@", name).replace("@read@", read) for name, read in FRAMINGS.items() if name != "hello"
+    )
     chance = random.Random(bench.options.seed)
     with bench.replyd(servers.config(request_seconds=5, more=text + LOG_ALL)) as server:
         before = server.own_memory()

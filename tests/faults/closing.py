@@ -27,7 +27,7 @@ LOSS_PERCENT = 5
 LOSSES = {"all but RSTs": "tcp flags & rst == 0", "all packets": ""}
 LOSS_RATE = 150
 CONTROL_SECONDS = 10
-EXCHANGES, QUICK_EXCHANGES = 300, 100
+EXCHANGES, QUICK_EXCHANGES = 300, 60
 
 SIZED = """
 [[service]]
@@ -86,7 +86,9 @@ OTHERS = {"nginx": Nginx, "haproxy": Haproxy}
 
 def sized(more=""):
     """A configuration of replyd with a service for each size."""
-    services = (SIZED.format(size=size, patience=PATIENCE_SECONDS, more=more, text="x" * (size - 1)) for size in SIZES.values())
+    services = (
+        SIZED.format(size=size, patience=PATIENCE_SECONDS, more=more, text="x" * (size - 1)) for size in SIZES.values()
+    )
     return servers.config(PATIENCE_SECONDS, more="".join(services))
 
 
@@ -101,7 +103,10 @@ def addr_of(server, size):
 
 
 @suite.fault(
-    "F13", f"unread input, {LOSS_PERCENT} % of the packets lost", "0 replies lost of 300 × {500 B, 30 kB, 1 MB}", programs=("ip", "nft")
+    "F13",
+    f"unread input, {LOSS_PERCENT} % of the packets lost",
+    "0 replies lost of 300 × {500 B, 30 kB, 1 MB}",
+    programs=("ip", "nft"),
 )
 def loss(bench):
     """A request with 100 bytes behind it that nobody reads, again and again, while packets are lost."""
@@ -120,7 +125,9 @@ def loss(bench):
                 bad = {shown: dict(ends - collections.Counter(replied=count)) for shown, ends in found.items()}
                 failed = {shown: ends for shown, ends in bad.items() if ends}
                 number = sum(sum(ends.values()) for ends in failed.values())
-                bench.figure(f"{which}: {number} of {len(SIZES)} × {count} lost{f' ({failed})' if failed else ''}", name)
+                bench.figure(
+                    f"{which}: {number} of {len(SIZES)} × {count} lost{f' ({failed})' if failed else ''}", name
+                )
                 if name == "replyd":
                     bench.equal(f"replies lost, where {which} are at risk", failed, {})
     bench.figure(f"a plain close loses {lost}")
@@ -169,7 +176,12 @@ ABORTS = ("TCPAbortOnClose", "TCPAbortOnData", "TCPAbortOnLinger")  # resets by 
 SMALL_BUFFER = 16384
 
 
-@suite.fault("F14", "bytes behind the request, sent while 1 MB comes", "full replies, 0 resets of our own", programs=("ip", "nft"))
+@suite.fault(
+    "F14",
+    "bytes behind the request, sent while 1 MB comes",
+    "full replies, 0 resets of our own",
+    programs=("ip", "nft"),
+)
 def talkers(bench):
     """A client with a small buffer sends 10 more bytes before it reads the reply."""
     count = 20 if bench.is_quick else 200
@@ -216,7 +228,9 @@ STREAMS = {
 }
 
 
-@suite.fault("F15", "10 MB to a server that refuses at 8 KiB", "the error is read by each client; the rest is not waited for")
+@suite.fault(
+    "F15", "10 MB to a server that refuses at 8 KiB", "the error is read by each client; the rest is not waited for"
+)
 def refused(bench):
     """Clients that go on sending whatever they are told."""
     count = 5 if bench.is_quick else 50
@@ -292,7 +306,9 @@ def half_closers(bench):
             command = [word.replace("@host@", host).replace("@port@", str(port)) for word in command]
             for request, wanted in ((b"you\n", b"hello, you\n"), (b"you", b"hello, you\n")):
                 for _ in range(count):
-                    done = subprocess.run(command, input=request, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
+                    done = subprocess.run(
+                        command, input=request, capture_output=True, timeout=PATIENCE_SECONDS, check=False
+                    )
                     bench.equal(f"{name} with {request!r}", done.stdout, wanted)
         number = 2 * count * len(HALF_CLOSERS)
         bench.figure(f"{number - len(bench.faults)} of {number} replies arrived ({', '.join(HALF_CLOSERS)})")

@@ -46,7 +46,12 @@ DRIBBLE_SECONDS = 1
 LINGER_TARGET_MS = 10
 
 
-@suite.fault("F20", "clients that take the reply, stay, and send a byte a second", "each closed within linger_total_seconds (10); p99 ≤ 10 ms", programs=("ip",))
+@suite.fault(
+    "F20",
+    "clients that take the reply, stay, and send a byte a second",
+    "each closed within linger_total_seconds (10); p99 ≤ 10 ms",
+    programs=("ip",),
+)
 def lingerers(bench):
     """Then as many as there may be connections: one more is let in nevertheless."""
     count = QUICK_LINGERERS if bench.is_quick else LINGERERS
@@ -70,9 +75,11 @@ def lingerers(bench):
 
 
 SLOW, QUICK_SLOW = 1500, 500
-SLOW_SECONDS, QUICK_SLOW_SECONDS = 12, 6
+SLOW_SECONDS, QUICK_SLOW_SECONDS = 12, 4
 SLOW_REQUEST_SECONDS = 10  # of the servers: within the attack
 SLOW_TARGET_MS = 10
+SLOW_PAUSE_SECONDS = 1
+LINES = "lines"
 SLOW_MODES = {"headers": "-H", "body": "-B", "read": "-X"}
 MOST = re.compile(r"^\d+,(\d+),(\d+),(\d+),(\d+)$", re.MULTILINE)  # of a second: closed, pending, connected, available
 
@@ -87,17 +94,29 @@ def slow_http(bench):
     """The tool, and the same of lines, by clients of our own."""
     found = {}
     for name in bench.names():
-        with Network(), bench.serve(name, request_seconds=SLOW_REQUEST_SECONDS) as server:
+        options = {"more": raw(SLOW_REQUEST_SECONDS)} if name == "replyd" else {}
+        with Network(), bench.serve(name, request_seconds=SLOW_REQUEST_SECONDS, **options) as server:
             for mode, option in SLOW_MODES.items():
                 good, there = slowhttptest(server, option, bench.is_quick)
                 bench.figure(f"{mode}, {there} at once: {good.seen.line()}", name)
                 found[name, mode] = good
                 bench.check(there, f"{name}: nobody attacked")
-    for mode in SLOW_MODES:
+            if name == "replyd":
+                found[name, LINES] = slow_lines(bench, server)
+    for mode in (*SLOW_MODES, LINES):
         good = found["replyd", mode]
         good.judge(bench, SLOW_TARGET_MS)
         if ("nginx", mode) in found:
             bench.within(f"p99 beside nginx's, {mode}", good.seen.p99, found["nginx", mode].seen.p99, " ms")
+
+
+def slow_lines(bench, server):
+    """What the good client sees beside the same without HTTP, by clients of our own."""
+    count, seconds = (QUICK_SLOW, QUICK_SLOW_SECONDS) if bench.is_quick else (SLOW, SLOW_SECONDS)
+    with Crowd(server.service_addr("raw"), Manner(b"h", b"a", SLOW_PAUSE_SECONDS), count):
+        good = watch(server, seconds)
+    bench.figure(f"{LINES}, {count} at once: {good.seen.line()}")
+    return good
 
 
 def slowhttptest(server, option, is_quick):
@@ -109,7 +128,11 @@ def slowhttptest(server, option, is_quick):
         command += ["-u", f"http://{server.addr[0]}:{server.addr[1]}/", "-v", 0]
         with Good(server) as good:
             done = subprocess.run(
-                [str(word) for word in command], capture_output=True, stdin=subprocess.DEVNULL, timeout=10 * seconds, check=False
+                [str(word) for word in command],
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=10 * seconds,
+                check=False,
             )
             good.end()
         lines = MOST.findall(prefix.with_suffix(".csv").read_text(encoding="ascii"))
@@ -147,7 +170,12 @@ TRICKLE_PAUSE_SECONDS = 1
 TRICKLES = {"http": (b"GET / HTTP/1.1\r\nX: ", b"a"), "raw": (b"h", b"a")}
 
 
-@suite.fault("F24", "a request that drips and never idles", "2,000: each cut at request_timeout_seconds ± 250 ms", programs=("ip",))
+@suite.fault(
+    "F24",
+    "a request that drips and never idles",
+    "2,000: each cut at request_timeout_seconds ± 250 ms",
+    programs=("ip",),
+)
 def tricklers(bench):
     """A byte a second."""
     count = QUICK_TRICKLERS if bench.is_quick else TRICKLERS
@@ -175,13 +203,22 @@ def tricklers(bench):
 
 HALF_BYTES, SILENT_BYTES = 4096, 300
 HALVES = {
-    "HTTP, half a request": ("http", Manner(opening=b"GET / HTTP/1.1\r\nHost: test\r\nUser-Agent: half-a-requ"), HALF_BYTES),
+    "HTTP, half a request": (
+        "http",
+        Manner(opening=b"GET / HTTP/1.1\r\nHost: test\r\nUser-Agent: half-a-requ"),
+        HALF_BYTES,
+    ),
     "line, half a request": ("raw", Manner(opening=b"half a request"), HALF_BYTES),
     "silent": ("http", SILENT, SILENT_BYTES),
 }
 
 
-@suite.fault("F31", "memory of connections that wait", "9,000 half requests ≤ 4,096 bytes of user memory each, silent ones ≤ 300", programs=("ip",))
+@suite.fault(
+    "F31",
+    "memory of connections that wait",
+    "9,000 half requests ≤ 4,096 bytes of user memory each, silent ones ≤ 300",
+    programs=("ip",),
+)
 def memory(bench):
     """Beside what it was before, a fresh server for each kind."""
     count = QUICK_CROWD if bench.is_quick else CROWD

@@ -25,7 +25,12 @@ SYN_TARGET_MS = 5
 HTTP_REPLIES = {"replied": (b"HTTP/1.1 200 ", servers.BODY), "busy": (b"HTTP/1.1 503 ", b"")}
 
 
-@suite.fault("F21", "SYN flood, 20,000 a second", "0 good errors, p99 ≤ 5 ms; the kernel sends SYN cookies", programs=("ip", "nft", "hping3"))
+@suite.fault(
+    "F21",
+    "SYN flood (hping3, aimed at 20,000 a second)",
+    "0 good errors, p99 ≤ 5 ms; the kernel sends SYN cookies",
+    programs=("ip", "nft", "hping3"),
+)
 def syn_flood(bench):
     """From an address that never answers."""
     count = QUICK_SYNS if bench.is_quick else SYNS
@@ -37,7 +42,13 @@ def syn_flood(bench):
             command = ["hping3", "-q", "-S", "-p", port, "-a", SPOOFED, "-i", f"u{SYN_MICROSECONDS}", "-c", count, host]
             with Good(server) as good:
                 # It fails as it never gets an answer, which is as it should be.
-                subprocess.run([str(word) for word in command], capture_output=True, stdin=subprocess.DEVNULL, timeout=600, check=False)
+                subprocess.run(
+                    [str(word) for word in command],
+                    capture_output=True,
+                    stdin=subprocess.DEVNULL,
+                    timeout=600,
+                    check=False,
+                )
                 seconds = time.monotonic() - began
                 seen = good.end()
             cookies = network.counters()["SyncookiesSent"] - before["SyncookiesSent"]
@@ -58,7 +69,10 @@ GOOD_PART = 0.99
 
 
 @suite.fault(
-    "F25", "a flood of silent connections, 20 times max_connections", "≥ 99 % of the good clients replied; no ListenOverflows", programs=("ip",)
+    "F25",
+    "a flood of silent connections, 20 times max_connections",
+    "≥ 99 % of the good clients replied; no ListenOverflows",
+    programs=("ip",),
 )
 def connection_flood(bench):
     """As fast as they come; without deferred accept, or the kernel would keep them."""
@@ -111,12 +125,17 @@ MEMORY_BYTES = 4 * 1024 * 1024  # of the table, whatever happens
 
 
 @suite.fault(
-    "F26", "one address opens more than max_connections_per_source", "the cap holds and is counted; all of another address replied", programs=("ip",)
+    "F26",
+    "one address opens more than max_connections_per_source",
+    "the cap holds and is counted; all of another address replied",
+    programs=("ip",),
 )
 def per_source(bench):
     """Three times as many as it may; IPv6 by /64."""
     text = servers.config(
-        hello=f"defer_accept_seconds = 0\nmax_connections_per_source = {PER_SOURCE}", more=SIX.format(limit=SIX_LIMIT), server=f"max_connections = {4 * PER_SOURCE}"
+        hello=f"defer_accept_seconds = 0\nmax_connections_per_source = {PER_SOURCE}",
+        more=SIX.format(limit=SIX_LIMIT),
+        server=f"max_connections = {4 * PER_SOURCE}",
     )
     with Network(), bench.replyd(text) as server:
         refused = lambda: server.value("rejected_total", service="hello", reason="per_source")  # noqa: E731
@@ -155,7 +174,9 @@ def by_prefix(bench, server):
     with contextlib.ExitStack() as stack:
         for address in ours[:-1]:
             stack.enter_context(socket.create_connection(addr, 10, (address, 0)))
-        wait_until(lambda: server.value("connections_open", service="six") == SIX_LIMIT, 10, "as many as may be are there")
+        wait_until(
+            lambda: server.value("connections_open", service="six") == SIX_LIMIT, 10, "as many as may be are there"
+        )
         for address, wanted in ((ours[-1], b"busy\n"), (theirs, b"ok\n")):
             got = servers.exchange(addr, b"x\n", source=address)
             if got != wanted:
@@ -168,25 +189,41 @@ GREEDY_RATE = 100
 RATE_SECONDS, QUICK_RATE_SECONDS = 10, 3
 
 
-@suite.fault("F26", "one address connects more often than max_rate_per_source", "5 a second of it replied, and all of another address", programs=("ip",))
+@suite.fault(
+    "F26",
+    "one address connects more often than max_rate_per_source",
+    "5 a second of it replied, and all of another address",
+    programs=("ip",),
+)
 def rate(bench):
     """A hundred a second."""
     seconds = QUICK_RATE_SECONDS if bench.is_quick else RATE_SECONDS
     with Network(), bench.replyd(servers.config(hello=f"max_rate_per_source = {RATE_LIMIT}")) as server:
         ask = Ask(servers.REQUEST, HTTP_REPLIES, timeout=10)
-        with Load(server.addr, ask, GREEDY_RATE, seconds, sources=1) as greedy, Probe(server.addr, source=GOOD_SOURCE, rate=RATE_LIMIT / 2) as probe:
+        with (
+            Load(server.addr, ask, GREEDY_RATE, seconds, sources=1) as greedy,
+            Probe(server.addr, source=GOOD_SOURCE, rate=RATE_LIMIT / 2) as probe,
+        ):
             tally = greedy.tally()
             seen = probe.end()
         ends, count = tally.endings(), round(GREEDY_RATE * seconds)
         counted = server.value("rejected_total", service="hello", reason="rate")
         bench.figure(f"{dict(ends)} of {count} in {seconds} s, {counted:.0f} counted; another address: {seen.line()}")
         bench.check(set(ends) <= {"replied", "busy"}, f"endings: {dict(ends)}")
-        bench.check(RATE_LIMIT * seconds * 0.8 <= ends["replied"] <= RATE_LIMIT * (seconds + 2), f"{ends['replied']} were replied")
+        bench.check(
+            RATE_LIMIT * seconds * 0.8 <= ends["replied"] <= RATE_LIMIT * (seconds + 2),
+            f"{ends['replied']} were replied",
+        )
         bench.equal("counted", counted, ends["busy"])
         bench.equal("exchanges of the other that failed", dict(seen.faults), {})
 
 
-@suite.fault("F26", "a limit for each source, and very many sources", "memory grows by ≤ 4 MiB for 100,000 addresses; all replied", programs=("ip",))
+@suite.fault(
+    "F26",
+    "a limit for each source, and very many sources",
+    "memory grows by ≤ 4 MiB for 100,000 addresses; all replied",
+    programs=("ip",),
+)
 def many_sources(bench):
     """Each connects once."""
     count = QUICK_MEMORY_SOURCES if bench.is_quick else MEMORY_SOURCES
@@ -228,7 +265,10 @@ def stall(bench):
             drops = after["ListenDrops"] - before["ListenDrops"]
             lost = len(tally.found) - ends["replied"]
             longest = max(seconds for _, seconds, _ in tally.found) * 1000
-            bench.figure(f"{lost} of {len(tally.found)} lost{f' ({dict(ends)})' if lost else ''}, {drops} ListenDrops, longest {longest:.0f} ms", name)
+            bench.figure(
+                f"{lost} of {len(tally.found)} lost{f' ({dict(ends)})' if lost else ''}, {drops} ListenDrops, longest {longest:.0f} ms",
+                name,
+            )
             if name == "replyd":
                 bench.equal("endings", dict(ends), {"replied": len(tally.found)})
                 bench.equal("ListenDrops", drops, 0)

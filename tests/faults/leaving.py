@@ -51,7 +51,9 @@ REQUESTS = {
 TAKEN_SECONDS = 10  # for a piece to be taken by the server
 
 
-@suite.fault("F17", "a request byte by byte, and split at every offset", "the same reply as in one piece", programs=("ip", "nft"))
+@suite.fault(
+    "F17", "a request byte by byte, and split at every offset", "the same reply as in one piece", programs=("ip", "nft")
+)
 def pieces(bench):
     """Deterministic: a piece is sent when the server has taken the one before."""
     splits = 0

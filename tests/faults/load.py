@@ -16,6 +16,7 @@ from peers import Workers
 
 BIND_ADDRESS_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT of ip(7): a port is chosen when the other end is known
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close is a reset
+LEFT, UNHEARD = "left", "unheard"  # endings that are the client's own
 SOURCES = 50  # addresses of a network: the ports of one would run out
 PIECE_BYTES = 65536
 LEAD_SECONDS = 0.3  # for all processes to be there when the first exchange is due
@@ -75,27 +76,22 @@ class Clients:
         self.poll.register(sock.fileno(), select.EPOLLOUT)
 
     def end(self, client, ending):
-        """It is over."""
+        """It is over; whoever leaves does so by a reset."""
         self.found.append((client.due, time.monotonic() - client.due, ending))
-        if client.received is None:
+        if ending in (LEFT, UNHEARD):
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         client.sock.close()
-
-    def leave(self, client):
-        """By a reset."""
-        client.received = None
-        return "left"
 
     def go_on(self, client):
         """As far as it goes; the ending, or None."""
         try:
             if client.to_send is not None:
                 if self.ask.leaves == "connected" and client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
-                    return self.leave(client)
+                    return LEFT
                 sent = client.sock.send(client.to_send) if client.to_send else 0
                 client.to_send = client.to_send[sent:] or None
                 if self.ask.leaves == "asked" and client.to_send is None:
-                    return self.leave(client)
+                    return LEFT
                 if client.to_send is None:
                     self.poll.modify(client.sock.fileno(), select.EPOLLIN)
                 return None
@@ -108,12 +104,12 @@ class Clients:
         if not piece:
             return self.kind(b"".join(client.received))
         client.received.append(piece)
-        return self.leave(client) if self.ask.leaves == "begun" else None
+        return LEFT if self.ask.leaves == "begun" else None
 
     def kind(self, got):
         """The ending of who got this, and then the end."""
         for ending, (head, tail) in self.ask.replies.items():
-            if got.startswith(head) and got.endswith(tail) and len(got) >= len(head):
+            if got.startswith(head) and got.endswith(tail):
                 return ending
         return "cut" if got else "nothing"
 
@@ -129,8 +125,7 @@ class Clients:
             if client.deadline > now:
                 break
             del self.under_way[fd]
-            client.received = None
-            self.end(client, "unheard")
+            self.end(client, UNHEARD)
 
 
 def ask_by_clock(addr, ask, sources, schedule, results):
@@ -195,7 +190,9 @@ class Load(Workers):
             share = count // processes + (number < count % processes)
             schedule = (self.begin, number / rate, processes / rate, share)
             # Each process has its own, where there are as many.
-            own = addresses(network, sources)[number::processes] if sources >= processes else addresses(network, sources)
+            own = (
+                addresses(network, sources)[number::processes] if sources >= processes else addresses(network, sources)
+            )
             arguments = (addr, ask, own, schedule, self.results)
             self.processes.append(multiprocessing.Process(target=ask_by_clock, args=arguments))
 

@@ -84,7 +84,9 @@ def overload(bench):
         server.wait_for_rest()
         for factor, tally in tallies.items():
             goodput[factor] = tally.rate("replied", STEADY_SECONDS, seconds)
-            bench.figure(f"{factor} × ({factor * most:.0f}/s): {goodput[factor]:.0f}/s, p99 {tally.seconds('replied', 0.99) * 1000:.0f} ms")
+            bench.figure(
+                f"{factor} × ({factor * most:.0f}/s): {goodput[factor]:.0f}/s, p99 {tally.seconds('replied', 0.99) * 1000:.0f} ms"
+            )
         # What the machine does to everybody.
         noise = good.elsewhere.p99 / 1000
         judge_goodput(bench, goodput, tallies[factors[-1]], most, noise)
@@ -96,7 +98,9 @@ def judge_goodput(bench, goodput, heaviest, most, noise):
     """At the heaviest load."""
     peak = max(goodput.values())
     part = list(goodput.values())[-1] / peak
-    bench.figure(f"{part:.0%} of the peak at {list(goodput)[-1]} ×, the shed ones told after {heaviest.seconds('busy', 0.5) * 1000:.1f} ms (p99 {heaviest.seconds('busy', 0.99) * 1000:.0f})")
+    bench.figure(
+        f"{part:.0%} of the peak at {list(goodput)[-1]} ×, the shed ones told after {heaviest.seconds('busy', 0.5) * 1000:.1f} ms (p99 {heaviest.seconds('busy', 0.99) * 1000:.0f})"
+    )
     bench.at_least("part of the peak", part, GOODPUT_PART, room=GOODPUT_ROOM)
     target, served = 2 * TARGET_WAIT_SECONDS + 1 / most, heaviest.seconds("replied", 0.99)
     bench.within("p99 of the served", served * 1000, target * 1000, " ms", room=suite.ROOM * max(1.0, noise / target))
@@ -116,7 +120,11 @@ def judge_counts(bench, server, tallies):
     ends = sum((tally.endings() for tally in tallies), CALIBRATED.copy())
     bench.check(set(ends) <= set(REPLIES), f"endings: {dict(ends)}")
     for outcome in REPLIES:
-        bench.equal(f"counted as {outcome}", server.value("connections_closed_total", service="costly", outcome=outcome), ends[outcome])
+        bench.equal(
+            f"counted as {outcome}",
+            server.value("connections_closed_total", service="costly", outcome=outcome),
+            ends[outcome],
+        )
     bench.equal("counted as rejected", rejected(server, "costly"), ends["busy"])
 
 
@@ -126,13 +134,21 @@ BESIDE_PART = 0.99
 BESIDE_TARGET_MS = 30  # a turn behind one costly exchange, and the target of the queue
 
 
-@suite.fault("F27", "one service flooded at 4 times what it can do, another beside it", "≥ 99 % of the other's clients replied", programs=("ip",))
+@suite.fault(
+    "F27",
+    "one service flooded at 4 times what it can do, another beside it",
+    "≥ 99 % of the other's clients replied",
+    programs=("ip",),
+)
 def beside(bench):
     """Both have the same one worker, and the same queue."""
     seconds = QUICK_FACTOR_SECONDS if bench.is_quick else FACTOR_SECONDS
     with Network(), bench.replyd(servers.config(more=COSTLY)) as server:
         most = capacity(server)
-        with Load(server.service_addr("costly"), COSTLY_ASK, BESIDE_FACTOR * most, seconds) as flood, Good(server) as good:
+        with (
+            Load(server.service_addr("costly"), COSTLY_ASK, BESIDE_FACTOR * most, seconds) as flood,
+            Good(server) as good,
+        ):
             tally = flood.tally()
             seen = good.end()
         bench.figure(f"{seen.line()}; of the flood {tally.endings()['replied'] / len(tally.found):.0%} replied")
@@ -181,7 +197,9 @@ def kernel_queue(bench):
                 scraped = time.monotonic() - began
         with contextlib.suppress(Failure):
             server.wait_for_rest()
-        bench.figure(f"queue length {filling[SERIES[0]]:.0f} of {filling[SERIES[1]]:.0f}; {ALERT} fires; /metrics answers after {scraped * 1000:.0f} ms")
+        bench.figure(
+            f"queue length {filling[SERIES[0]]:.0f} of {filling[SERIES[1]]:.0f}; {ALERT} fires; /metrics answers after {scraped * 1000:.0f} ms"
+        )
         bench.faults.extend(not_as_alerted(filling, 1))
         bench.faults.extend(not_as_alerted(at_rest, 0))
 
@@ -200,12 +218,16 @@ def queue_samples(server):
 def not_as_alerted(values, wanted):
     """What promtool says against as many alerts that fire, if the scrapes of five minutes have these values."""
     labels = 'job="replyd",instance="a",service="hello",listener="l"'
-    lines = [f"      - series: replyd_{name}{{{labels}}}\n        values: {value:.0f}x10" for name, value in values.items()]
+    lines = [
+        f"      - series: replyd_{name}{{{labels}}}\n        values: {value:.0f}x10" for name, value in values.items()
+    ]
     text = RULE_TEST.format(alerts=ALERTS, series="\n".join(lines), alert=ALERT, wanted=wanted)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         path = pathlib.Path(folder) / "test.yml"
         path.write_text(text, encoding="utf-8")
-        done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            ["promtool", "test", "rules", path], capture_output=True, text=True, timeout=60, check=False
+        )
     if done.returncode != 0:
         yield f"{values}: promtool: {done.stdout}{done.stderr}"
 
