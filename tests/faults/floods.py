@@ -15,6 +15,7 @@ from faults.attackers import SILENT, Crowd
 from faults.good import Good
 from faults.load import Ask, Load, load
 from faults.network import Network, run
+from faults.overload import HELLO_ASK, HTTP_REPLIES
 from faults.probe import Probe
 from replyd import wait_until
 
@@ -22,7 +23,6 @@ SPOOFED = "127.9.0.5"  # of 127.9.0.0/16, where no answer may go
 SYNS, QUICK_SYNS = 60000, 20000
 SYN_MICROSECONDS = 50  # between two
 SYN_TARGET_MS = 5
-HTTP_REPLIES = {"replied": (b"HTTP/1.1 200 ", servers.BODY), "busy": (b"HTTP/1.1 503 ", b"")}
 
 
 @suite.fault(
@@ -199,9 +199,8 @@ def rate(bench):
     """A hundred a second."""
     seconds = QUICK_RATE_SECONDS if bench.is_quick else RATE_SECONDS
     with Network(), bench.replyd(servers.config(hello=f"max_rate_per_source = {RATE_LIMIT}")) as server:
-        ask = Ask(servers.REQUEST, HTTP_REPLIES, timeout=10)
         with (
-            Load(server.addr, ask, GREEDY_RATE, seconds, sources=1) as greedy,
+            Load(server.addr, HELLO_ASK, GREEDY_RATE, seconds, sources=1) as greedy,
             Probe(server.addr, source=GOOD_SOURCE, rate=RATE_LIMIT / 2) as probe,
         ):
             tally = greedy.tally()
@@ -230,8 +229,7 @@ def many_sources(bench):
     limits = f"max_connections_per_source = {PER_SOURCE}\nmax_rate_per_source = {RATE_LIMIT}"
     with Network(), bench.replyd(servers.config(hello=limits)) as server:
         before = server.own_memory()
-        ask = Ask(servers.REQUEST, HTTP_REPLIES, timeout=10)
-        ends = load(server.addr, ask, MEMORY_RATE, count / MEMORY_RATE, processes=2, sources=count).endings()
+        ends = load(server.addr, HELLO_ASK, MEMORY_RATE, count / MEMORY_RATE, processes=2, sources=count).endings()
         grown = server.own_memory() - before
         bench.figure(f"{dict(ends)} of {count} addresses, memory grows by {grown / 1024:.0f} KiB")
         bench.equal("endings", dict(ends), {"replied": count})
@@ -251,8 +249,7 @@ def stall(bench):
         options = {"hello": "max_connections = 0"} if name == "replyd" else {}
         with Network() as network, bench.serve(name, **options) as server:
             before = network.counters()
-            ask = Ask(servers.REQUEST, HTTP_REPLIES, timeout=10)
-            with Load(server.addr, ask, STALL_RATE, STALL_LOAD_SECONDS, processes=2) as running:
+            with Load(server.addr, HELLO_ASK, STALL_RATE, STALL_LOAD_SECONDS, processes=2) as running:
                 time.sleep(max(0, running.begin + 1 - time.monotonic()))  # until it is at its height
                 pids = server.pids()
                 for pid in pids:

@@ -11,22 +11,44 @@ from faults import servers, suite
 from faults.probe import Probe
 
 
-class Good:
-    """`with Good(server) as good:` they are at work; `good.end()` is what the one of this server has seen."""
-
-    def __init__(self, server, addr=None, **options):
-        self.server = server
-        self.addr = addr or server.addr
-        self.options = options
-        self.seen = self.elsewhere = None
+class Elsewhere:
+    """`with Elsewhere() as elsewhere:` the good client of a replyd of its own; `end()` is what it has seen."""
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
-            self.probe = stack.enter_context(Probe(self.addr, **self.options))
-            self.control = None
-            if self.server.name == "replyd":
-                untouched = stack.enter_context(servers.Replyd(servers.config()))
-                self.control = stack.enter_context(Probe(untouched.addr))
+            untouched = stack.enter_context(servers.Replyd(servers.config()))
+            self.probe = stack.enter_context(Probe(untouched.addr))
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def end(self):
+        """Ends it."""
+        self.seen = self.probe.end()
+        return self.seen
+
+    def room(self, target_ms):
+        """Times a target that a time may take: more of it where the machine is so busy that this one is over it, too."""
+        return suite.ROOM * max(1.0, self.seen.p99 / target_ms)
+
+
+class Good:
+    """`with Good(server) as good:` both are at work; `good.end()` is what the one of this server has seen.
+
+    Beside another server than replyd there is but that one, for nobody judges it.
+    """
+
+    def __init__(self, server, addr=None, **options):
+        self.probe = Probe(addr or server.addr, **options)
+        self.elsewhere = Elsewhere() if server.name == "replyd" else None
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            if self.elsewhere:
+                stack.enter_context(self.elsewhere)
+            stack.enter_context(self.probe)
             self.stack = stack.pop_all()
         return self
 
@@ -36,21 +58,21 @@ class Good:
     def end(self):
         """Ends both."""
         self.seen = self.probe.end()
-        self.elsewhere = self.control and self.control.end()
+        if self.elsewhere:
+            self.elsewhere.end()
         return self.seen
 
     def judge(self, bench, target_ms, part=1.0):
         """So many of its exchanges have to be replied, and its p99 to be within the target.
 
-        Over the target it is missed. It is a failure at ten times the target, or where the machine is so busy that the
-        other one is over it too, at ten times of that.
+        Those that fail elsewhere, too, are the machine's. Over the target is missed, and far over it a failure.
         """
-        seen = self.seen
+        seen, elsewhere = self.seen, self.elsewhere.seen
         done = 1 - seen.failed / seen.done
-        bench.check(done >= part, f"{done:.1%} of the good exchanges replied, not {part:.0%}: {dict(seen.faults)}")
-        room = suite.ROOM * max(1.0, self.elsewhere.p99 / target_ms)
-        text = f"p99 of the good client ({self.elsewhere.p99:.2g} ms elsewhere at that time)"
-        bench.within(text, seen.p99, target_ms, " ms", room)
+        is_good = seen.failed <= (1 - part) * seen.done + elsewhere.failed
+        bench.check(is_good, f"{done:.1%} of the good exchanges replied, not {part:.0%}: {dict(seen.faults)}")
+        text = f"p99 of the good client ({elsewhere.p99:.2g} ms elsewhere at that time)"
+        bench.within(text, seen.p99, target_ms, " ms", self.elsewhere.room(target_ms))
 
 
 def watch(server, seconds):
