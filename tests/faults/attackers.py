@@ -9,11 +9,11 @@ import multiprocessing
 import select
 import socket
 import time
-
-from peers import Workers
-from replyd import wait_until
+import typing
 
 from faults.load import BIND_ADDRESS_NO_PORT, PIECE_BYTES, RESET, addresses
+from peers import Workers
+from replyd import wait_until
 
 SOURCES = 20  # addresses of a network
 CONNECT_SECONDS = 30
@@ -22,43 +22,48 @@ CONNECTING_MAX = 64  # under way at once: less than any backlog, as they only wa
 LOOK_SECONDS = 0.02
 
 
-class Manner(
-    collections.namedtuple(
-        "Manner", "opening piece pause receive_buffer reads stays", defaults=(b"", b"", 0, 0, True, False)
-    )
-):
+class Manner(typing.NamedTuple):
     """How each of them behaves.
 
     It sends `opening`, and then `piece` again and again with `pause` seconds between. It `reads` what comes, or never.
     When the server ends, it leaves; or it `stays`, and goes on to send, until it is reset.
     """
 
+    opening: bytes = b""
+    piece: bytes = b""
+    pause: float = 0
+    receive_buffer: int = 0  # bytes; 0: as the system has it
+    reads: bool = True
+    stays: bool = False
+
 
 SILENT = Manner()
 
 
-class End(collections.namedtuple("End", "ending seconds since_connect bytes")):
-    """Of one of them: how, seconds since it knew that it was connected and since it began to, bytes it got.
+class End(typing.NamedTuple):
+    """What came of one. By the server's clock it was there for longer than `seconds`, and shorter than `since_connect`."""
 
-    What the server's clock says is between the two times.
-    """
+    ending: str  # "ended", "held", or an errno
+    seconds: float  # since it knew that it was connected
+    since_connect: float  # since it began to connect
+    received: int  # bytes
 
 
 class Attacker:
     """One connection."""
 
-    __slots__ = ("sock", "asked", "began", "bytes", "is_there")
+    __slots__ = ("sock", "asked", "began", "received", "is_there")
 
     def __init__(self, sock):
         self.sock = sock
         self.asked = self.began = time.monotonic()
-        self.bytes = 0
+        self.received = 0
         self.is_there = False
 
     def end(self, ending):
         """How it has ended, by now."""
         now = time.monotonic()
-        return End(ending, now - self.began, now - self.asked, self.bytes)
+        return End(ending, now - self.began, now - self.asked, self.received)
 
 
 class Attackers:
@@ -133,7 +138,7 @@ class Attackers:
         except OSError as fault:
             self.end(fd, errno.errorcode[fault.errno])
             return
-        attacker.bytes += len(piece)
+        attacker.received += len(piece)
         if error or event & (select.EPOLLERR | select.EPOLLHUP):
             self.end(fd, errno.errorcode.get(error, "ended"))
         elif not piece and self.manner.stays:

@@ -76,7 +76,7 @@ def commands(bench):
         scrapes = Scrapes(server)
         with Good(server) as good, Crowd(server.service_addr("hanging"), Manner(opening=b"x\n"), CLIENTS) as crowd:
             wait_until(lambda: scrapes.once() and crowd.over() >= CLIENTS, 10 * HANG_SECONDS, "all are answered")
-            told = collections.Counter(end.bytes for end in crowd.ends())
+            told = collections.Counter(end.received for end in crowd.ends())
             seen = good.end()
         wanted = {len(b"busy\n"): CLIENTS - RUNS - WAITING, len(b"timed out\n"): RUNS + WAITING}
         refused = server.value("rejected_total", service="hanging", reason="max_waiting")

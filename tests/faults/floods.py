@@ -263,7 +263,8 @@ def stall(bench):
             lost = len(tally.found) - ends["replied"]
             longest = max(seconds for _, seconds, _ in tally.found) * 1000
             bench.figure(
-                f"{lost} of {len(tally.found)} lost{f' ({dict(ends)})' if lost else ''}, {drops} ListenDrops, longest {longest:.0f} ms",
+                f"{lost} of {len(tally.found)} lost{f' ({dict(ends)})' if lost else ''}, {drops} ListenDrops, "
+                f"longest {longest:.0f} ms",
                 name,
             )
             if name == "replyd":

@@ -211,7 +211,7 @@ def serve_large(bench, name, count, size, timeout):
 
 
 def watch_orphans(is_rid, orphans_before, seconds):
-    """(seconds until the server is rid of them and so is the kernel, most pages of the kernel's); infinite if it takes too long."""
+    """(seconds until server and kernel are rid of them, or infinite if it takes too long; most pages of the kernel's)."""
     began, pages = time.monotonic(), 0
     while True:
         left, memory = orphans()

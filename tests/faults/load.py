@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import time
+import typing
 
 from peers import Workers
 
@@ -23,13 +24,18 @@ LEAD_SECONDS = 0.3  # for all processes to be there when the first exchange is d
 DRAIN_SECONDS = 10  # more than `timeout`, before a process is given up
 
 
-class Ask(collections.namedtuple("Ask", "request replies timeout leaves receive_buffer", defaults=(30, "", 0))):
+class Ask(typing.NamedTuple):
     """What each client does.
 
     `replies` is {ending: (how it begins, how it ends)}; a reply that is none of them is `cut`. `leaves` is when the
     client resets the connection: `connected`, `asked`, `begun` (the reply has), or never. It leaves what it can't get
     in `timeout` seconds, as `unheard`.
     """
+
+    request: bytes
+    replies: dict
+    timeout: float = 30
+    leaves: str = ""
 
 
 class Client:
@@ -63,8 +69,6 @@ class Clients:
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
-        if self.ask.receive_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.ask.receive_buffer)
         sock.bind((self.sources[self.begun % len(self.sources)], 0))
         self.begun += 1
         error = sock.connect_ex(self.addr)

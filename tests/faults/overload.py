@@ -4,20 +4,20 @@ Standard library only.
 """
 
 import collections
-import contextlib
 import multiprocessing
 import os
 import pathlib
 import subprocess
 import tempfile
 import time
+import typing
 
 from faults import servers, suite
 from faults.good import Elsewhere
-from faults.load import Ask, Load, load
+from faults.load import Ask, Load, Tally, load
 from faults.network import Network
 from peers import RATE
-from replyd import ROOT, Failure, samples, wait_until
+from replyd import ROOT, samples, wait_until
 
 TARGET_WAIT_SECONDS = 0.01  # the default of target_wait_seconds
 MAX_WAIT_SECONDS = 0.5  # and of max_wait_seconds
@@ -78,30 +78,45 @@ def overload(bench):
     seconds = QUICK_FACTOR_SECONDS if bench.is_quick else FACTOR_SECONDS
     with Network(), bench.replyd(servers.config(more=COSTLY)) as server:
         addr, most = server.service_addr("costly"), capacity(server)
-        tallies, worked = {}, {}
+        levels = {}
         for factor in factors[:-1]:
-            worked[factor] = -worker_seconds(server)
-            tallies[factor] = load(addr, COSTLY_ASK, factor * most, seconds, processes=2)
-            worked[factor] += worker_seconds(server)
+            before = worker_seconds(server)
+            tally = load(addr, COSTLY_ASK, factor * most, seconds, processes=2)
+            levels[factor] = Level(tally, seconds, worker_seconds(server) - before)
             server.wait_for_rest()
         # The last one, and right behind it what the service can do with ease.
         with Load(addr, COSTLY_ASK, factors[-1] * most, seconds, processes=2) as heavy:
-            worked[factors[-1]] = -worker_seconds(server)
-            begin = heavy.begin + seconds
+            before, begin = worker_seconds(server), heavy.begin + seconds
             with Load(addr, COSTLY_ASK, LIGHT_PART * most, AFTERWARDS_SECONDS, begin=begin, network="127.0.5") as light:
                 time.sleep(max(0, begin - time.monotonic()))  # until the heavy load is over
-                worked[factors[-1]] += worker_seconds(server)
-                tallies[factors[-1]], afterwards = heavy.tally(), light.tally()
+                worked = worker_seconds(server) - before
+                levels[factors[-1]], afterwards = Level(heavy.tally(), seconds, worked), light.tally()
         server.wait_for_rest()
-        goodput = {}
-        for factor, tally in tallies.items():
-            goodput[factor] = tally.rate("replied", 0, seconds) * seconds / worked[factor]
-            late = tally.seconds("replied", 0.99) * 1000
-            raw = tally.rate("replied", 0, seconds)
-            bench.figure(f"{factor} × ({factor * most:.0f}/s): {goodput[factor]:.0f} ({raw:.0f}/s), p99 {late:.0f} ms")
-        judge_goodput(bench, goodput, tallies[factors[-1]], most)
+        for factor, level in levels.items():
+            late = level.tally.seconds("replied", 0.99) * 1000
+            rates = f"{level.goodput:.0f} ({level.rate:.0f}/s)"
+            bench.figure(f"{factor} × ({factor * most:.0f}/s): {rates}, p99 {late:.0f} ms")
+        judge_goodput(bench, levels, most)
         judge_recovery(bench, afterwards)
-        judge_counts(bench, server, [*tallies.values(), afterwards])
+        judge_counts(bench, server, [*(level.tally for level in levels.values()), afterwards])
+
+
+class Level(typing.NamedTuple):
+    """A load of so much, for so long."""
+
+    tally: Tally
+    seconds: float
+    worked: float  # seconds that the worker had a processor
+
+    @property
+    def rate(self):
+        """Replies a second."""
+        return self.tally.rate("replied", 0, self.seconds)
+
+    @property
+    def goodput(self):
+        """Replies for each second of the worker's."""
+        return self.rate * self.seconds / self.worked
 
 
 def worker_seconds(server):
@@ -110,12 +125,13 @@ def worker_seconds(server):
     return int(stat.read_text(encoding="ascii").split()[0]) / 1e9
 
 
-def judge_goodput(bench, goodput, heaviest, most):
-    """At the heaviest load."""
-    peak = max(goodput.values())
-    part = list(goodput.values())[-1] / peak
+def judge_goodput(bench, levels, most):
+    """At the heaviest load, which is the last."""
+    last = max(levels)
+    heaviest = levels[last].tally
+    part = levels[last].goodput / max(level.goodput for level in levels.values())
     told = f"{heaviest.seconds('busy', 0.5) * 1000:.0f} ms (p99 {heaviest.seconds('busy', 0.99) * 1000:.0f})"
-    bench.figure(f"{part:.0%} of the peak at {list(goodput)[-1]} ×, the others told busy after {told}")
+    bench.figure(f"{part:.0%} of the peak at {last} ×, the others told busy after {told}")
     bench.at_least("part of the peak", part, GOODPUT_PART, room=GOODPUT_ROOM)
     target, served = 2 * TARGET_WAIT_SECONDS + 1 / most, heaviest.seconds("replied", 0.99)
     # Whoever has waited longer than the queue's bound is not served.
@@ -221,10 +237,9 @@ def kernel_queue(bench):
                 began = time.monotonic()
                 server.page()
                 scraped = time.monotonic() - began
-        with contextlib.suppress(Failure):
-            server.wait_for_rest()
         bench.figure(
-            f"queue length {filling[SERIES[0]]:.0f} of {filling[SERIES[1]]:.0f}; {ALERT} fires; /metrics answers after {scraped * 1000:.0f} ms"
+            f"queue length {filling[SERIES[0]]:.0f} of {filling[SERIES[1]]:.0f}; {ALERT} fires; "
+            f"/metrics answers after {scraped * 1000:.0f} ms"
         )
         bench.faults.extend(not_as_alerted(filling, 1))
         bench.faults.extend(not_as_alerted(at_rest, 0))
