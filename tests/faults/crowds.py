@@ -237,4 +237,5 @@ def memory(bench):
                     each = (server.own_memory() - before) / count
                     bench.figure(f"{shown}: {each:.0f} bytes each of {count - crowd.over()}", name)
                 if name == "replyd":
+                    server.wait_for_rest()
                     bench.check(each <= target, f"{shown}: {each:.0f} bytes, target {target}")

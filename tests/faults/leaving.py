@@ -159,6 +159,29 @@ def resets(bench):
         bench.check(len(said) <= LINES_MAX, f"{len(said)} lines in the log: {said[:2]}")
 
 
+LEAVERS, QUICK_LEAVERS = 9000, 2000
+HALF = Manner(opening=b"GET / HTTP/1.1\r\nHost: test\r\nUser-Agent: half-a-requ")
+LEAVING_SECONDS = 2
+
+
+@suite.fault("F18", "a crowd with half a request resets all at once", "9,000: 0 good errors", programs=("ip",))
+def leave_at_once(bench):
+    """What was waiting is ready, all of it."""
+    count = QUICK_LEAVERS if bench.is_quick else LEAVERS
+    text = servers.config(hello="defer_accept_seconds = 0", server=f"max_connections = {count + 1000}")
+    with Network() as network, bench.replyd(text) as server, Crowd(server.addr, HALF, count) as crowd:
+        is_read = lambda: network.unread(server.addr[1]) == 0 and server.fds() > count  # noqa: E731
+        wait_until(is_read, 30, "the halves are read")
+        with Good(server) as good:
+            crowd.leave.set()
+            time.sleep(LEAVING_SECONDS)  # what is measured
+            seen = good.end()
+        server.wait_for_rest()
+        bench.figure(f"{count}: {outcomes_of(server, 'hello')}; {seen.line()}")
+        bench.equal("counted as peer_closed", outcomes_of(server, "hello").get("peer_closed"), count)
+        good.judge(bench, GOOD_TARGET_MS)
+
+
 READERS, QUICK_READERS = 1000, 200
 READER_RATE = 50  # a second, so that it is not the copying of their replies that is measured
 READER_BUFFER = 2048

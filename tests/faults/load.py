@@ -38,21 +38,31 @@ class Ask(typing.NamedTuple):
     leaves: str = ""
 
 
+class Exchange(typing.NamedTuple):
+    """What came of one."""
+
+    due: float  # seconds, in the end from the begin of the load
+    lag: float  # seconds that it began late, as there was no processor for it
+    seconds: float  # from when it was due until it was over
+    ending: str
+
+
 class Client:
     """One exchange under way."""
 
-    __slots__ = ("sock", "due", "to_send", "received", "deadline")
+    __slots__ = ("sock", "due", "began", "to_send", "received", "deadline")
 
     def __init__(self, sock, due, ask):
         self.sock = sock
         self.due = due
         self.to_send = ask.request
         self.received = []
-        self.deadline = time.monotonic() + ask.timeout
+        self.began = time.monotonic()
+        self.deadline = self.began + ask.timeout
 
 
 class Clients:
-    """All of a process: `found` has (when it was due, seconds until it was over, ending) of each that is over."""
+    """All of a process: `found` has the `Exchange` of each that is over."""
 
     def __init__(self, addr, ask, sources):
         self.addr = addr
@@ -81,7 +91,7 @@ class Clients:
 
     def end(self, client, ending):
         """It is over; whoever leaves does so by a reset."""
-        self.found.append((client.due, time.monotonic() - client.due, ending))
+        self.found.append(Exchange(client.due, client.began - client.due, time.monotonic() - client.due, ending))
         if ending in (LEFT, UNHEARD):
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         client.sock.close()
@@ -148,7 +158,7 @@ def ask_by_clock(addr, ask, sources, schedule, results):
             number += 1
             due = began + first + number * step
         clients.turn(min(0.1, max(0.0, due - time.monotonic())) if number < count else 0.1)
-    results.put([(due - began, seconds, ending) for due, seconds, ending in clients.found])
+    results.put([each._replace(due=each.due - began) for each in clients.found])
 
 
 def addresses(network, count):
@@ -158,27 +168,33 @@ def addresses(network, count):
 
 
 class Tally:
-    """What came of a load: (instant, seconds, ending) of each exchange."""
+    """What came of a load: each `Exchange`."""
 
     def __init__(self, found):
         self.found = sorted(found)
 
     def endings(self):
         """{ending: count}."""
-        return collections.Counter(ending for _, _, ending in self.found)
+        return collections.Counter(each.ending for each in self.found)
+
+    def lag(self):
+        """Seconds that one of a hundred began late: there is no open load where this machine can't make it."""
+        values = sorted(each.lag for each in self.found)
+        return values[int(0.99 * len(values))]
 
     def seconds(self, ending, part):
         """A quantile of the time of those that ended so; infinite if there are none."""
-        values = sorted(seconds for _, seconds, each in self.found if each == ending)
+        values = sorted(each.seconds for each in self.found if each.ending == ending)
         return values[min(len(values) - 1, int(part * len(values)))] if values else float("inf")
 
     def between(self, begin, end):
         """Of those that were due then."""
-        return Tally([each for each in self.found if begin <= each[0] < end])
+        return Tally([each for each in self.found if begin <= each.due < end])
 
     def rate(self, ending, begin, end):
         """How many a second ended so, then."""
-        return sum(begin <= due + seconds < end and each == ending for due, seconds, each in self.found) / (end - begin)
+        ended = (each.due + each.seconds for each in self.found if each.ending == ending)
+        return sum(begin <= instant < end for instant in ended) / (end - begin)
 
 
 class Load(Workers):
