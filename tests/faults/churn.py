@@ -40,7 +40,7 @@ Sample = collections.namedtuple("Sample", "seconds memory fds threads")
 @suite.fault(
     "F32",
     "churn: good exchanges, resets of every stage, slow requests, slow readers",
-    "30 min: memory flat (< 1 % after warm-up), descriptors and threads the same; 0 good errors",
+    "30 min: memory flat (< 1 % after warm-up), descriptors and threads the same; no good exchange lost, ≤ 1 % busy",
     programs=("ip",),
 )
 def churn(bench):

@@ -263,11 +263,8 @@ def stall(bench):
             drops = after["ListenDrops"] - before["ListenDrops"]
             lost, busy = len(tally.found) - ends["replied"] - ends["busy"], ends["busy"] / len(tally.found)
             longest = max(each.seconds for each in tally.found) * 1000
-            bench.figure(
-                f"{lost} of {len(tally.found)} lost{f' ({dict(ends)})' if lost else f', {busy:.1%} busy' if busy else ''}, {drops} ListenDrops, "
-                f"longest {longest:.0f} ms",
-                name,
-            )
+            said = f"{lost} of {len(tally.found)} lost, {busy:.1%} busy, {drops} ListenDrops, longest {longest:.0f} ms"
+            bench.figure(said, name)
             if name == "replyd":
                 bench.equal("lost", lost, 0)
                 bench.equal("ListenDrops", drops, 0)
