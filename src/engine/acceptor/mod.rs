@@ -154,10 +154,12 @@ impl Acceptor {
             let now = Instant::now();
             self.calendar.turn(SystemTime::now());
             self.take_events(now);
+            // Before anything sets a deadline that has passed already: whom that is for may be ready,
+            // and the poller has to be asked first.
+            self.expire(now);
             self.take_messages(now);
             self.accept(now)?;
             self.linger(now);
-            self.expire(now);
             self.publish(now);
             self.note_closed();
             if let Some(report) = self.drained(now)? {
