@@ -183,10 +183,14 @@ impl Acceptor {
             return;
         };
         let deadline = connection.linger_deadline(now);
+        let latest = connection.lingers_since() + connection.service.linger.total;
         let is_armed = self.arm(&mut connection, Wait::Linger);
         self.keep(connection);
         if is_armed {
             self.room.wait_until(token, deadline);
+        } else if now < latest {
+            // The poller has no room for it: it goes on standing in line.
+            self.line.join(token, now);
         } else {
             self.close(token);
         }
