@@ -3,6 +3,8 @@
 //!
 //! Options are set once on the listener: accepted sockets inherit them (measured, KERNEL K21).
 
+mod accepted;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -16,8 +18,16 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::engine::deafness::{self, Deafness};
+use crate::engine::listener::accepted::classify;
+use crate::engine::poller::{Source, Watched};
+#[cfg(test)]
+use crate::engine::simulation::handles::SimulatedListener;
+#[cfg(test)]
+use crate::engine::socket::Socket;
 use crate::engine::sockopt::{ListenQueue, TcpDeferAccept, TcpListenInfo};
 use crate::peer::Peer;
+
+pub(super) use crate::engine::listener::accepted::{Accepted, Failure};
 
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,30 +77,10 @@ pub struct Listener {
 
     /// It lets nobody new in.
     deafness: Option<Deafness>,
-}
 
-/// What came of one accept(2).
-#[derive(Debug)]
-pub(super) enum Accepted {
-    /// A connection, nonblocking and close-on-exec from its first moment.
-    Connection(OwnedFd, Peer),
-    /// There is none.
-    Nothing,
-    /// There may be one, but not now.
-    Failed(Errno, Failure),
-    /// The listener is no listener: a bug.
-    Broken(Errno),
-}
-
-/// What a failure of accept(2) means for the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// Interrupted, or that one connection was gone already: the next may be there.
-    Gone,
-    /// Out of descriptors or memory: it fails too, unless some are freed.
-    Exhausted,
-    /// Forbidden, or an error nobody has heard of: it may fail too.
-    Refused,
+    /// What stands in for the descriptor in a simulation.
+    #[cfg(test)]
+    simulated: Option<SimulatedListener>,
 }
 
 impl Listener {
@@ -156,6 +146,8 @@ impl Listener {
             made,
             outlives_us: false,
             deafness: None,
+            #[cfg(test)]
+            simulated: None,
         }
     }
 
@@ -171,6 +163,10 @@ impl Listener {
 
     /// Sets other options; the sockets accepted from now on have them.
     pub(super) fn apply(&self, options: &ListenerOptions) -> io::Result<()> {
+        #[cfg(test)]
+        if self.simulated.is_some() {
+            return Ok(());
+        }
         if let ListenAddr::Tcp(_) = self.addr {
             set_tcp_options(&self.fd, options)?;
         }
@@ -196,6 +192,12 @@ impl Listener {
 
     /// Takes the next connection out of the kernel's queue.
     pub(super) fn accept(&self) -> Accepted {
+        #[cfg(test)]
+        if let Some(simulated) = &self.simulated {
+            return simulated.accept().map_or_else(classify, |(socket, peer)| {
+                Accepted::Connection(Socket::Simulated(socket), peer)
+            });
+        }
         match net::acceptfrom_with(&self.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok((socket, addr)) => {
                 if let Some(deafness) = self.deafness {
@@ -205,7 +207,7 @@ impl Listener {
                     (ListenAddr::Tcp(_), Some(Ok(addr))) => Peer::from(addr),
                     _ => Peer::Unix,
                 };
-                Accepted::Connection(socket, peer)
+                Accepted::Connection(socket.into(), peer)
             }
             Err(error) => classify(error),
         }
@@ -213,6 +215,10 @@ impl Listener {
 
     /// The kernel's queue: how many are in it, and its limit. Nothing for unix sockets.
     pub(super) fn queue(&self) -> Option<ListenQueue> {
+        #[cfg(test)]
+        if let Some(simulated) = &self.simulated {
+            return Some(simulated.queue());
+        }
         match self.addr {
             ListenAddr::Tcp(_) => nix::sys::socket::getsockopt(&self.fd, TcpListenInfo)
                 .ok()
@@ -230,6 +236,11 @@ impl Listener {
     ///
     /// A client whose SYN goes unheard tries again a second later, and meets our successor.
     pub(super) fn stop_newcomers(&mut self) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(simulated) = &self.simulated {
+            simulated.stop_newcomers();
+            return Ok(());
+        }
         match &self.addr {
             ListenAddr::Tcp(addr) => {
                 self.deafness = Some(deafness::begin(&self.fd, addr.is_ipv4())?);
@@ -257,6 +268,16 @@ impl Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl Watched for Listener {
+    fn source(&self) -> Source<'_> {
+        #[cfg(test)]
+        if let Some(simulated) = &self.simulated {
+            return Source::Simulated(simulated.source());
+        }
+        Source::Kernel(self.fd.as_fd())
     }
 }
 
@@ -341,28 +362,7 @@ fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(up.clamp(1, 32767))
 }
 
-/// Source: accept(2), and KERNEL K24 of the design's notes.
-fn classify(error: Errno) -> Accepted {
-    match error {
-        Errno::AGAIN => Accepted::Nothing,
-        Errno::INTR
-        | Errno::CONNABORTED
-        | Errno::PROTO
-        | Errno::NOPROTOOPT
-        | Errno::NETDOWN
-        | Errno::HOSTDOWN
-        | Errno::NONET
-        | Errno::HOSTUNREACH
-        | Errno::OPNOTSUPP
-        | Errno::NETUNREACH
-        | Errno::TIMEDOUT => Accepted::Failed(error, Failure::Gone),
-        Errno::BADF | Errno::INVAL | Errno::NOTSOCK => Accepted::Broken(error),
-        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
-            Accepted::Failed(error, Failure::Exhausted)
-        }
-        _ => Accepted::Failed(error, Failure::Refused),
-    }
-}
-
+#[cfg(test)]
+mod simulate;
 #[cfg(test)]
 mod tests;

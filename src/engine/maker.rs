@@ -6,6 +6,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::command::Runner;
+#[cfg(test)]
+use crate::engine::simulation::handles::SimulatedMaker;
 use crate::engine::token::Token;
 use crate::metrics::CommandMetrics;
 use crate::reply::maintenance::Flag;
@@ -29,6 +31,14 @@ pub enum Maker {
         /// Nothing is run by schedule while this is so.
         maintenance: Option<Arc<Flag>>,
     },
+
+    /// In a simulation, whoever makes its replies there.
+    #[cfg(test)]
+    #[allow(
+        private_interfaces,
+        reason = "nobody outside of the engine's tests has it"
+    )]
+    Simulated(SimulatedMaker),
 }
 
 impl Maker {
@@ -53,12 +63,19 @@ impl Maker {
                     answer(Token::from(ticket), Box::new(Made::Command(delivery)))
                 })
             }
+            #[cfg(test)]
+            Self::Simulated(_) => Ok(()),
         }
     }
 
     /// Whether a look at the peer costs less than a job for nobody.
     pub(super) fn is_costly(&self) -> bool {
-        matches!(self, Self::Command { .. })
+        match self {
+            Self::Thread(_) => false,
+            Self::Command { .. } => true,
+            #[cfg(test)]
+            Self::Simulated(_) => true,
+        }
     }
 
     /// Hands a job over; the answer comes home. There may be too many: then it has failed.
@@ -71,13 +88,18 @@ impl Maker {
                 }
                 _ => Err(Made::Failed),
             },
+            #[cfg(test)]
+            Self::Simulated(maker) => maker.submit(token, job),
         }
     }
 
     /// Who has submitted a job waits no more for what comes of it.
     pub(super) fn leave(&self, token: Token) {
-        if let Self::Command { runner, .. } = self {
-            runner.leave(token.into());
+        match self {
+            Self::Thread(_) => {}
+            Self::Command { runner, .. } => runner.leave(token.into()),
+            #[cfg(test)]
+            Self::Simulated(maker) => maker.leave(token),
         }
     }
 
@@ -93,6 +115,8 @@ impl Maker {
         match self {
             Self::Thread(thread) => thread.end(),
             Self::Command { runner, .. } => runner.retire(),
+            #[cfg(test)]
+            Self::Simulated(_) => {}
         }
     }
 
@@ -103,6 +127,8 @@ impl Maker {
             // It holds nothing; or was made for a service that this one has taken the place of.
             Self::Command { .. } if matches!(*job, Job::Command(_)) => {}
             Self::Command { .. } => drop_elsewhere(job),
+            #[cfg(test)]
+            Self::Simulated(_) => drop(job),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod acceptor;
 pub mod access_log;
 pub mod change;
+mod clock;
 mod connection;
 mod deadlines;
 mod deafness;
@@ -18,6 +19,7 @@ mod queue;
 pub mod room;
 pub mod service;
 mod shares;
+mod socket;
 mod sockopt;
 pub mod solo;
 pub mod sources;
@@ -275,5 +277,7 @@ impl Probe {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

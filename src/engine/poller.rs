@@ -5,12 +5,14 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
+#[cfg(test)]
+use crate::engine::simulation::{handles::SimulatedSource, poller as simulated, world};
 use crate::engine::token::{Key, Token};
 
 /// Events taken from the kernel at once; the rest comes with the next turn.
@@ -41,66 +43,85 @@ impl From<Interest> for EventFlags {
     }
 }
 
+/// What can be watched.
+pub(super) trait Watched {
+    /// By what the poller knows it.
+    fn source(&self) -> Source<'_>;
+}
+
+/// By what the poller knows what it watches.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source<'a> {
+    /// A descriptor.
+    Kernel(BorrowedFd<'a>),
+    /// Something in a simulated network.
+    #[cfg(test)]
+    Simulated(SimulatedSource),
+}
+
+impl Watched for BorrowedFd<'_> {
+    fn source(&self) -> Source<'_> {
+        Source::Kernel(*self)
+    }
+}
+
 /// An epoll set.
 #[derive(Debug)]
 pub(super) struct Poller {
-    epoll: OwnedFd,
+    set: Set,
     events: Vec<Key>,
+}
+
+#[derive(Debug)]
+enum Set {
+    Kernel(OwnedFd),
+    /// A simulation's.
+    #[cfg(test)]
+    Simulated,
 }
 
 impl Poller {
     pub(super) fn new() -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         Ok(Self {
-            epoll,
+            set: Set::new()?,
             events: Vec::with_capacity(EVENTS_MAX),
         })
     }
 
     /// Tells of `source` whenever it is readable. Level-triggered.
-    pub(super) fn watch(&self, source: impl AsFd, key: Key) -> io::Result<()> {
-        Ok(epoll::add(
-            &self.epoll,
-            source,
-            EventData::new_u64(key.into()),
-            EventFlags::IN,
-        )?)
+    pub(super) fn watch(&self, source: &impl Watched, key: Key) -> io::Result<()> {
+        self.set.add(source.source(), key, EventFlags::IN)
     }
 
     /// Goes on telling of a watched source, or stops for a while.
-    pub(super) fn pause(&self, source: impl AsFd, key: Key, paused: bool) -> io::Result<()> {
+    pub(super) fn pause(&self, source: &impl Watched, key: Key, paused: bool) -> io::Result<()> {
         let flags = if paused {
             EventFlags::empty()
         } else {
             EventFlags::IN
         };
-        Ok(epoll::modify(
-            &self.epoll,
-            source,
-            EventData::new_u64(key.into()),
-            flags,
-        )?)
+        self.set.modify(source.source(), key, flags)
     }
 
     /// Tells nothing of a watched source anymore. To be said of one that somebody else holds too:
     /// then our end of it is not its close, which would do (epoll(7)).
-    pub(super) fn forget(&self, source: impl AsFd) -> io::Result<()> {
-        Ok(epoll::delete(&self.epoll, source)?)
+    pub(super) fn forget(&self, source: &impl Watched) -> io::Result<()> {
+        self.set.delete(source.source())
     }
 
     /// Tells once of a connection. `is_known`: it was in the set before.
     pub(super) fn arm(
         &self,
-        socket: impl AsFd,
+        socket: &impl Watched,
         token: Token,
         interest: Interest,
         is_known: bool,
     ) -> io::Result<()> {
-        let data = EventData::new_u64(Key::Connection(token).into());
+        let (source, key) = (socket.source(), Key::Connection(token));
         if is_known {
-            Ok(epoll::modify(&self.epoll, socket, data, interest.into())?)
+            self.set.modify(source, key, interest.into())
         } else {
-            Ok(epoll::add(&self.epoll, socket, data, interest.into())?)
+            self.set.add(source, key, interest.into())
         }
     }
 
@@ -111,18 +132,9 @@ impl Poller {
             // Up, or a deadline less than a millisecond away would be polled for.
             let milliseconds = timeout.as_nanos().div_ceil(1_000_000).min(1000 * 60 * 60);
             let milliseconds = u64::try_from(milliseconds).expect("invariant: at most an hour");
-            Timespec::try_from(Duration::from_millis(milliseconds)).expect("invariant: small")
+            Duration::from_millis(milliseconds)
         });
-        let mut buffer = [const { MaybeUninit::<Event>::uninit() }; EVENTS_MAX];
-        match epoll::wait(&self.epoll, &mut buffer, timeout.as_ref()) {
-            Ok((events, _)) => {
-                self.events
-                    .extend(events.iter().map(|event| Key::from(event.data.u64())));
-                Ok(())
-            }
-            Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.set.wait(timeout, &mut self.events)
     }
 
     /// How many events the last wait gave.
@@ -133,5 +145,62 @@ impl Poller {
     /// Event number `index` of the last wait.
     pub(super) fn event(&self, index: usize) -> Key {
         self.events[index]
+    }
+}
+
+impl Set {
+    fn new() -> io::Result<Self> {
+        #[cfg(test)]
+        if world::is_there() {
+            return Ok(Self::Simulated);
+        }
+        Ok(Self::Kernel(epoll::create(CreateFlags::CLOEXEC)?))
+    }
+
+    fn add(&self, source: Source<'_>, key: Key, flags: EventFlags) -> io::Result<()> {
+        let data = EventData::new_u64(key.into());
+        match (self, source) {
+            (Self::Kernel(epoll), Source::Kernel(fd)) => Ok(epoll::add(epoll, fd, data, flags)?),
+            #[cfg(test)]
+            (_, source) => Ok(simulated::add(source, key, flags)?),
+        }
+    }
+
+    fn modify(&self, source: Source<'_>, key: Key, flags: EventFlags) -> io::Result<()> {
+        let data = EventData::new_u64(key.into());
+        match (self, source) {
+            (Self::Kernel(epoll), Source::Kernel(fd)) => Ok(epoll::modify(epoll, fd, data, flags)?),
+            #[cfg(test)]
+            (_, source) => Ok(simulated::modify(source, key, flags)?),
+        }
+    }
+
+    fn delete(&self, source: Source<'_>) -> io::Result<()> {
+        match (self, source) {
+            (Self::Kernel(epoll), Source::Kernel(fd)) => Ok(epoll::delete(epoll, fd)?),
+            #[cfg(test)]
+            (_, source) => Ok(simulated::delete(source)?),
+        }
+    }
+
+    fn wait(&self, timeout: Option<Duration>, keys: &mut Vec<Key>) -> io::Result<()> {
+        let epoll = match self {
+            Self::Kernel(epoll) => epoll,
+            #[cfg(test)]
+            Self::Simulated => {
+                simulated::wait(timeout, EVENTS_MAX, keys);
+                return Ok(());
+            }
+        };
+        let timeout = timeout.map(|time| Timespec::try_from(time).expect("invariant: small"));
+        let mut buffer = [const { MaybeUninit::<Event>::uninit() }; EVENTS_MAX];
+        match epoll::wait(epoll, &mut buffer, timeout.as_ref()) {
+            Ok((events, _)) => {
+                keys.extend(events.iter().map(|event| Key::from(event.data.u64())));
+                Ok(())
+            }
+            Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }

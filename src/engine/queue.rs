@@ -98,6 +98,12 @@ impl Queue {
         self.end.len() >= capacity && self.new_connections() >= capacity
     }
 
+    /// Tasks in it.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.end.len()
+    }
+
     fn new_connections(&self) -> usize {
         let taken = |sleeper: &Sleeper| sleeper.taken.load(Relaxed);
         let taken = (self.end.sleepers.iter().map(taken)).fold(0, usize::wrapping_add);
@@ -131,14 +137,20 @@ impl QueueEnd {
         self.rx.len()
     }
 
+    /// The next task for worker number `index`, if there is one.
+    pub(super) fn try_next(&self, index: usize) -> Result<Task, TryRecvError> {
+        let task = self.rx.try_recv()?;
+        Ok(self.sleepers[index].took(task))
+    }
+
     /// The next task, for worker number `index`, which calls this from one thread; sleeps until
     /// there is one. `None` once the queue is closed and empty.
     pub(super) fn next(&self, index: usize) -> Option<Task> {
         let sleeper = &self.sleepers[index];
         // Ends with a task, or with the end of the queue.
         loop {
-            match self.rx.try_recv() {
-                Ok(task) => return Some(sleeper.took(task)),
+            match self.try_next(index) {
+                Ok(task) => return Some(task),
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => {}
             }

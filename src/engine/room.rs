@@ -383,4 +383,6 @@ impl Room {
 const _: () = assert!(size_of::<Slot>() <= 56, "every open connection has one");
 
 #[cfg(test)]
+mod inspection;
+#[cfg(test)]
 mod tests;

@@ -2,34 +2,33 @@
 //!
 //! It alone knows what the poller has to watch for; an exchange only says what it waits for.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
+use rustix::net::{RecvFlags, SendFlags};
 
-use crate::engine::poller::Interest;
+use crate::engine::poller::{Interest, Source, Watched};
 use crate::engine::room::Wait;
+use crate::engine::socket::Socket;
 
 /// A nonblocking stream socket.
 #[derive(Debug)]
 pub(super) struct Transport {
-    socket: OwnedFd,
+    socket: Socket,
 }
 
 /// Bytes thrown away with one call while lingering.
 const DISCARDED_AT_ONCE: usize = 64 * 1024;
 
 impl Transport {
-    pub(super) fn new(socket: OwnedFd) -> Self {
+    pub(super) fn new(socket: Socket) -> Self {
         Self { socket }
     }
 
     /// Receives what is there. 0 is the peer's end, `WouldBlock` nothing yet.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (_, count) = retry(|| net::recv(&self.socket, &mut *buffer, RecvFlags::empty()))?;
-        Ok(count)
+        Ok(retry(|| self.socket.receive(buffer, RecvFlags::empty()))?)
     }
 
     /// Sends what the kernel takes of `left`. `is_last`: the end of our side comes at once after
@@ -39,33 +38,20 @@ impl Transport {
         if is_last {
             flags |= SendFlags::MORE;
         }
-        let count = match left {
-            [bytes, []] | [[], bytes] => retry(|| net::send(&self.socket, bytes, flags))?,
-            [first, second] => retry(|| {
-                let slices = [IoSlice::new(first), IoSlice::new(second)];
-                net::sendmsg(
-                    &self.socket,
-                    &slices,
-                    &mut SendAncillaryBuffer::default(),
-                    flags,
-                )
-            })?,
-        };
-        Ok(count)
+        Ok(retry(|| self.socket.send(left, flags))?)
     }
 
     /// Ends our side; the peer can still send.
     pub(super) fn end(&self) -> io::Result<()> {
-        Ok(net::shutdown(&self.socket, Shutdown::Write)?)
+        Ok(self.socket.end()?)
     }
 
     /// Throws away what is there: how many bytes, 0 at the peer's end. The kernel doesn't copy
     /// them (MSG_TRUNC, tcp(7)).
     pub(super) fn discard(&self, scratch: &mut [u8]) -> io::Result<usize> {
         let bound = scratch.len().min(DISCARDED_AT_ONCE);
-        let (_, count) =
-            retry(|| net::recv(&self.socket, &mut scratch[..bound], RecvFlags::TRUNC))?;
-        Ok(count)
+        let scratch = &mut scratch[..bound];
+        Ok(retry(|| self.socket.receive(scratch, RecvFlags::TRUNC))?)
     }
 
     /// Whether the peer is gone, so that nobody would get a reply; with `cancels` also one that has
@@ -76,16 +62,14 @@ impl Transport {
         } else {
             PollFlags::empty()
         };
-        let mut polled = [PollFd::new(&self.socket, interest)];
-        let now = Timespec::default();
         // One that can't be asked is served.
-        poll(&mut polled, Some(&now)).is_ok_and(|count| count > 0)
+        self.socket.poll(interest).is_ok_and(|is_so| is_so)
     }
 
     /// Makes the close a reset: what the peer has is not the whole.
     pub(super) fn reset_on_close(&self) {
         // On a socket that is gone there is nothing left to reset.
-        let _set = sockopt::set_socket_linger(&self.socket, Some(std::time::Duration::ZERO));
+        let _set = self.socket.reset_on_close();
     }
 
     /// What the poller has to watch for. While a reply is being made bytes don't matter: watching
@@ -100,9 +84,9 @@ impl Transport {
     }
 }
 
-impl AsFd for Transport {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+impl Watched for Transport {
+    fn source(&self) -> Source<'_> {
+        self.socket.source()
     }
 }
 
@@ -120,6 +104,7 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 mod tests {
     use super::*;
     use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
 
     /// What is seen of a peer after it has done something: whether it is gone, and whether it is if
     /// its end is a cancellation.
@@ -127,7 +112,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
         let (socket, _) = listener.accept().expect("accepted");
-        let transport = Transport::new(socket.into());
+        let transport = Transport::new(OwnedFd::from(socket).into());
         let _still_there = act(client);
         (transport.is_gone(false), transport.is_gone(true))
     }
@@ -141,7 +126,7 @@ mod tests {
         };
         assert_eq!(seen(half_closed), (false, true));
         let reset = |client: TcpStream| {
-            let client = Transport::new(client.into());
+            let client = Transport::new(OwnedFd::from(client).into());
             client.reset_on_close();
             None
         };

@@ -6,10 +6,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 
+use crate::engine::clock;
 use crate::engine::connection::{Connection, Desk, Next, Wake};
 use crate::engine::discipline::{Discipline, Waits};
 use crate::engine::home::Home;
@@ -65,13 +66,25 @@ pub(super) fn start(
     outbox: &Outbox<Home>,
     metrics: &Metrics,
 ) -> Result<Pool, rayon::ThreadPoolBuildError> {
-    let (queue, queue_end) = queue::queue(max_connections + PROBES_MAX, options.threads);
-    let (ended_tx, ended_rx) = crossbeam_channel::bounded(0);
     let name = options.name.clone();
-    let pool = rayon::ThreadPoolBuilder::new()
+    let threads = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .thread_name(move |index| thread_name(&name, index))
         .build()?;
+    let (pool, worker) = without_threads(options, max_connections, outbox, metrics);
+    threads.spawn_broadcast(move |broadcast| worker.run(broadcast.index()));
+    Ok(pool)
+}
+
+/// A pool, and what each of its threads is to run.
+pub(super) fn without_threads(
+    options: &PoolOptions,
+    max_connections: usize,
+    outbox: &Outbox<Home>,
+    metrics: &Metrics,
+) -> (Pool, Worker) {
+    let (queue, queue_end) = queue::queue(max_connections + PROBES_MAX, options.threads);
+    let (ended_tx, ended_rx) = crossbeam_channel::bounded(0);
     let length = queue_end.clone();
     let pool_metrics = metrics.pool(
         &options.name,
@@ -84,16 +97,14 @@ pub(super) fn start(
         outbox: outbox.clone(),
         waits: options.waits,
         metrics: pool_metrics,
+        _tells_the_end: ended_tx,
     };
-    pool.spawn_broadcast(move |broadcast| {
-        let _tells_the_end = &ended_tx;
-        worker.run(broadcast.index());
-    });
-    Ok(Pool {
+    let pool = Pool {
         queue,
         queue_capacity: options.queue_capacity,
         ended: ended_rx,
-    })
+    };
+    (pool, worker)
 }
 
 /// At most 15 bytes: Linux cuts the rest off. The number is what tells them apart.
@@ -104,53 +115,65 @@ fn thread_name(pool: &str, index: usize) -> String {
     format!("{}{number}", &prefix[..prefix.len().min(room)])
 }
 
+/// What the threads of a pool have in common.
 #[derive(Debug)]
-struct Worker {
-    queue: QueueEnd,
+pub(super) struct Worker {
+    pub(super) queue: QueueEnd,
     outbox: Outbox<Home>,
     waits: Waits,
     metrics: Arc<PoolMetrics>,
+    _tells_the_end: Sender<std::convert::Infallible>,
 }
 
 impl Worker {
     /// Ends when the acceptor has closed the queue and it is empty.
     fn run(&self, index: usize) {
-        let metrics = self.metrics.worker(index);
-        let mut desk = Desk {
+        let mut desk = self.desk();
+        while let Some(task) = self.queue.next(index) {
+            self.turn(index, task, &mut desk);
+        }
+    }
+
+    /// What a worker has at hand when it begins.
+    pub(super) fn desk(&self) -> Desk {
+        Desk {
             scratch: vec![0; SCRATCH_BYTES].into(),
             buffers: Buffers::new(),
-            calendar: Calendar::new(SystemTime::now()),
-            discipline: Discipline::new(Instant::now(), self.waits),
-        };
-        while let Some(task) = self.queue.next(index) {
-            let mut connection = match task {
-                Task::Serve(connection) => connection,
-                Task::Probe(back) => {
-                    // Who has sent it may have ended.
-                    let _told = back.try_send(());
-                    continue;
-                }
-            };
-            metrics.busy();
-            let now = Instant::now();
-            let is_new = connection.wake == Wake::New;
-            desk.calendar.turn(SystemTime::now());
-            let next = Self::advance(&mut connection, now, &mut desk);
-            let is_shed = next == Next::Shed;
-            let home = match next {
-                Next::Wait(wait) => self.outbox.send(Home::Waits(connection, wait)),
-                Next::Again => self.outbox.send(Home::Again(connection)),
-                Next::Linger => self.outbox.send_quietly(Home::Lingers(connection)),
-                Next::Closed => self.outbox.send_quietly(Home::Closed(connection)),
-                Next::Shed => self.outbox.send(Home::Shed(connection)),
-            };
-            // An acceptor that is gone has counted all that were open; the socket closes here.
-            drop(home);
-            let turn = now.elapsed();
-            metrics.idle_after(turn);
-            if is_new && !is_shed {
-                desk.discipline.took(turn);
+            calendar: Calendar::new(clock::time_of_day()),
+            discipline: Discipline::new(clock::now(), self.waits),
+        }
+    }
+
+    /// Worker number `index` does a task.
+    pub(super) fn turn(&self, index: usize, task: Task, desk: &mut Desk) {
+        let mut connection = match task {
+            Task::Serve(connection) => connection,
+            Task::Probe(back) => {
+                // Who has sent it may have ended.
+                let _told = back.try_send(());
+                return;
             }
+        };
+        let metrics = self.metrics.worker(index);
+        metrics.busy();
+        let now = clock::now();
+        let is_new = connection.wake == Wake::New;
+        desk.calendar.turn(clock::time_of_day());
+        let next = Self::advance(&mut connection, now, desk);
+        let is_shed = next == Next::Shed;
+        let home = match next {
+            Next::Wait(wait) => self.outbox.send(Home::Waits(connection, wait)),
+            Next::Again => self.outbox.send(Home::Again(connection)),
+            Next::Linger => self.outbox.send_quietly(Home::Lingers(connection)),
+            Next::Closed => self.outbox.send_quietly(Home::Closed(connection)),
+            Next::Shed => self.outbox.send(Home::Shed(connection)),
+        };
+        // An acceptor that is gone has counted all that were open; the socket closes here.
+        drop(home);
+        let turn = clock::since(now);
+        metrics.idle_after(turn);
+        if is_new && !is_shed {
+            desk.discipline.took(turn);
         }
     }
 

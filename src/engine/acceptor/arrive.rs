@@ -1,7 +1,6 @@
 //! Accepting, and turning away whom the limits don't let in.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use crate::engine::connection::{Connection, Wake};
 use crate::engine::listener::{Accepted, Failure};
 use crate::engine::room::Reason;
 use crate::engine::service::Service;
+use crate::engine::socket::Socket;
 use crate::engine::token::Token;
 use crate::peer::Peer;
 
@@ -137,7 +137,7 @@ impl Acceptor {
         metrics.accept_error(&format!("{errno:?}"));
     }
 
-    fn arrive(&mut self, number: usize, socket: OwnedFd, peer: Peer, now: Instant) {
+    fn arrive(&mut self, number: usize, socket: Socket, peer: Peer, now: Instant) {
         let service = Arc::clone(&self.services[number]);
         service.metrics.accepted.inc();
         if let Some(drain) = &mut self.drain {

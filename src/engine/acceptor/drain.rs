@@ -12,6 +12,7 @@ use crate::engine::Report;
 use crate::engine::acceptor::Acceptor;
 use crate::engine::acceptor::arrive::Batch;
 use crate::engine::acceptor::listening::{Listening, Stage, key};
+use crate::engine::clock;
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
 use crate::engine::queue::Task;
@@ -217,8 +218,8 @@ impl Acceptor {
         }
         // What the workers have in hand comes home within a turn, but is not to go on.
         while self.room.open() > 0 {
-            let left = LAST_TURN.saturating_sub(now.elapsed());
-            match self.inbox.next_within(left) {
+            let left = LAST_TURN.saturating_sub(clock::since(now));
+            match clock::next_message(&self.inbox, left) {
                 Some(Home::Closed(connection) | Home::Lingers(connection)) => {
                     self.cut(connection, true);
                 }

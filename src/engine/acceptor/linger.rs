@@ -34,7 +34,7 @@ const SHORTER_PARTS: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Line {
     /// Each with the time since when it stands here. May hold some that are gone.
-    standing: VecDeque<(Token, Instant)>,
+    pub(super) standing: VecDeque<(Token, Instant)>,
     patience: Duration,
 
     /// In this turn as many as one looks at have been looked at ahead of time.

@@ -16,7 +16,7 @@ mod waiting;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
@@ -25,6 +25,7 @@ use crate::engine::acceptor::linger::Line;
 use crate::engine::acceptor::listening::{Listening, Upkeep};
 use crate::engine::acceptor::turned_away::TurnedAway;
 use crate::engine::access_log::AccessLog;
+use crate::engine::clock;
 use crate::engine::connection::{Connection, Wake};
 use crate::engine::home::{Home, Order};
 use crate::engine::poller::Poller;
@@ -104,25 +105,25 @@ impl Acceptor {
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
-        poller.watch(inbox.source(), Key::Inbox)?;
+        poller.watch(&inbox.source(), Key::Inbox)?;
         Ok(Self {
-            room: Room::new(Instant::now(), limits.max_connections),
+            room: Room::new(clock::now(), limits.max_connections),
             poller,
             inbox,
             services: Vec::new(),
             listeners: Vec::new(),
             ready: Vec::new(),
             turn: 0,
-            upkeep: Upkeep::new(Instant::now()),
+            upkeep: Upkeep::new(clock::now()),
             pools: Vec::new(),
             closing: None,
             connections: Vec::with_capacity(limits.max_connections),
             spare: Vec::with_capacity(SPARE_MAX),
             line: Line::new(limits.max_connections),
             turned_away: TurnedAway::new(limits.max_turned_away),
-            sources: Sources::new(Instant::now(), limits.max_connections),
-            shares: Shares::new(Instant::now()),
-            calendar: Calendar::new(SystemTime::now()),
+            sources: Sources::new(clock::now(), limits.max_connections),
+            shares: Shares::new(clock::now()),
+            calendar: Calendar::new(clock::time_of_day()),
             scratch: vec![0; SCRATCH_BYTES].into(),
             drain: None,
             metrics,
@@ -142,30 +143,35 @@ impl Acceptor {
     pub(super) fn run(&mut self) -> io::Result<Report> {
         // Ends with a drain.
         loop {
-            let may_sleep = self.inbox.lie_down();
-            let timeout = if may_sleep {
-                self.sleep_max(Instant::now())
-            } else {
-                Some(Duration::ZERO)
-            };
-            self.poller.wait(timeout)?;
-            self.inbox.get_up();
-            crate::failpoint::reach("turn");
-            let now = Instant::now();
-            self.calendar.turn(SystemTime::now());
-            self.take_events(now);
-            // Before anything sets a deadline that has passed already: whom that is for may be ready,
-            // and the poller has to be asked first.
-            self.expire(now);
-            self.take_messages(now);
-            self.accept(now)?;
-            self.linger(now);
-            self.publish(now);
-            self.note_closed();
-            if let Some(report) = self.drained(now)? {
+            if let Some(report) = self.turn()? {
                 return Ok(report);
             }
         }
+    }
+
+    /// Sleeps until there is something to do, and does it. The report, when a drain is over.
+    pub(super) fn turn(&mut self) -> io::Result<Option<Report>> {
+        let may_sleep = self.inbox.lie_down();
+        let timeout = if may_sleep {
+            self.sleep_max(clock::now())
+        } else {
+            Some(Duration::ZERO)
+        };
+        self.poller.wait(timeout)?;
+        self.inbox.get_up();
+        crate::failpoint::reach("turn");
+        let now = clock::now();
+        self.calendar.turn(clock::time_of_day());
+        self.take_events(now);
+        // Before anything sets a deadline that has passed already: whom that is for may be ready, and
+        // the poller has to be asked first.
+        self.expire(now);
+        self.take_messages(now);
+        self.accept(now)?;
+        self.linger(now);
+        self.publish(now);
+        self.note_closed();
+        self.drained(now)
     }
 
     /// How long nothing has to be done if nothing happens; `None` is for ever.
@@ -345,5 +351,7 @@ fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+#[cfg(test)]
+pub(super) mod inspection;
 #[cfg(test)]
 mod tests;

@@ -54,7 +54,13 @@ fn arrive(acceptor: &mut Acceptor, now: Instant) -> (Box<Connection>, TcpStream)
     socket.set_nonblocking(true).expect("nonblocking");
     let token = acceptor.room.admit(now, 0, false).expect("there is room");
     let service = Arc::clone(&acceptor.services[0]);
-    let connection = Connection::new(service, token, OwnedFd::from(socket), Peer::from(peer), now);
+    let connection = Connection::new(
+        service,
+        token,
+        OwnedFd::from(socket).into(),
+        Peer::from(peer),
+        now,
+    );
     (Box::new(connection), client)
 }
 

@@ -5,15 +5,16 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::acceptor::Acceptor;
 use crate::engine::access_log::AccessRecord;
+use crate::engine::clock;
 use crate::engine::connection::Connection;
 use crate::engine::room::Reason;
 use crate::engine::service::Service;
+use crate::engine::socket::Socket;
 use crate::engine::transport::Transport;
 use crate::exchange::outcome::Outcome;
 use crate::peer::Peer;
@@ -30,8 +31,8 @@ const TURNED_AWAY_PER_TURN: usize = 32;
 #[derive(Debug)]
 pub(super) struct TurnedAway {
     /// Of `connections`; the oldest goes first.
-    max: usize,
-    connections: VecDeque<(Transport, Instant)>,
+    pub(super) max: usize,
+    pub(super) connections: VecDeque<(Transport, Instant)>,
     buffer: Vec<u8>,
 }
 
@@ -67,7 +68,7 @@ impl Acceptor {
     pub(super) fn turn_away(
         &mut self,
         service: &Service,
-        socket: OwnedFd,
+        socket: Socket,
         peer: Peer,
         reason: Reason,
         now: Instant,
@@ -88,7 +89,7 @@ impl Acceptor {
                 outcome,
                 received_bytes: received_bytes as u64,
                 sent_bytes: sent_bytes as u64,
-                duration: now.elapsed(),
+                duration: clock::since(now),
                 queue_wait: Duration::ZERO,
             });
         }

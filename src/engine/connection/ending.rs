@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::engine::access_log::AccessRecord;
+use crate::engine::clock;
 use crate::engine::connection::Connection;
 use crate::engine::transport::Transport;
 use crate::exchange::outcome::Outcome;
@@ -34,7 +35,7 @@ impl Connection {
     /// Ends it without a word.
     pub(in crate::engine) fn abort(&mut self, outcome: Outcome) {
         self.exchange.abort(outcome);
-        self.since = self.age(Instant::now());
+        self.since = self.age(clock::now());
         if let Some(transport) = &self.transport {
             transport.reset_on_close();
         }

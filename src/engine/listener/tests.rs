@@ -29,7 +29,7 @@ fn options_are_set_once_and_inherited() {
         (1, 7),
         "the backlog is not the configured one"
     );
-    let Accepted::Connection(socket, peer) = listener.accept() else {
+    let Accepted::Connection(Socket::Kernel(socket), peer) = listener.accept() else {
         panic!("accepted")
     };
     assert_eq!(peer, Peer::from(client.local_addr().expect("an address")));
