@@ -123,6 +123,17 @@ impl Draft {
         self.refused.get_or_insert_with(|| remark(said, why));
     }
 
+    /// Written out, and commented out. All that disables it is told.
+    pub(super) fn disable(&mut self, said: String) {
+        match &mut self.disabled {
+            Some(before) => {
+                before.push_str(", ");
+                before.push_str(&said);
+            }
+            None => self.disabled = Some(said),
+        }
+    }
+
     pub(super) fn standing(&self) -> Standing {
         if self.refused.is_some() {
             Standing::Refused

@@ -361,3 +361,30 @@ fn a_thousand_services_are_enough() {
         "{error}"
     );
 }
+
+// What fuzzing has found: tests/fuzz.
+
+#[test]
+fn what_is_said_twice_is_told_twice() {
+    let toml = daytime("", "type = INTERNAL UNLISTED\nport = 8001\nflags =");
+    says(&toml, "read = \"nothing\"  # type = INTERNAL UNLISTED");
+    says(&toml, "# Needs no key: type = INTERNAL;");
+    assert!(toml.contains("; flags =\n"), "{toml}");
+    let toml = daytime("", "flags = DISABLE\ndisable = yes");
+    says(
+        &toml,
+        "# Disabled: disable = yes, DISABLE in flags = DISABLE.",
+    );
+}
+
+#[test]
+fn no_span_of_time_is_too_long() {
+    let toml = units(
+        "",
+        &format!("RuntimeMaxSec={}\nExecStart=/bin/date", u64::MAX),
+    );
+    says(
+        &toml,
+        "# Commented out until you have decided: the keys below:",
+    );
+}

@@ -178,7 +178,7 @@ fn timeouts(draft: &mut Draft, attributes: &mut Attributes) {
         };
         draft.set_command(key, draft::seconds(seconds), &attribute.said);
         if key == "timeout_seconds" && seconds >= REPLY_TIMEOUT {
-            let total = draft::seconds(seconds + REPLY_MARGIN);
+            let total = draft::seconds(seconds.saturating_add(REPLY_MARGIN));
             draft.set("reply_timeout_seconds", total, "above the command's own");
         }
     }

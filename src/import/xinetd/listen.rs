@@ -28,6 +28,9 @@ impl Flags {
                 flag(draft, &word, said);
                 flags.words.push(word);
             }
+            if attribute.value.is_empty() {
+                draft.moot(&attribute.said);
+            }
             flags.said.push(attribute.said);
         }
         flags
@@ -44,7 +47,7 @@ fn flag(draft: &mut Draft, word: &str, said: String) {
         "IPV4" | "IPV6" => {}
         "REUSE" | "NODELAY" | "NORETRY" | "NOLIBWRAP" | "NAMEINARGS" => draft.moot(&said),
         "KEEPALIVE" => draft.set("keepalive_seconds", KEEPALIVE_SECONDS, &said),
-        "DISABLE" => draft.disabled = Some(said),
+        "DISABLE" => draft.disable(said),
         "SENSOR" => draft.refuse(&said, "replyd has no sensors"),
         "IDONLY" => draft.hold(
             &said,

@@ -205,7 +205,9 @@ fn kind(draft: &mut Draft, attributes: &mut Attributes) -> Option<String> {
         } else if has("TCPMUX") || has("TCPMUXPLUS") {
             draft.refuse(&attribute.said, "replyd is no TCPMUX server");
         } else if has("INTERNAL") {
-            internal = Some(attribute.said);
+            if let Some(before) = internal.replace(attribute.said) {
+                draft.moot(&before);
+            }
         } else {
             draft.moot(&attribute.said);
         }
@@ -222,7 +224,7 @@ fn identity(draft: &mut Draft, attributes: &mut Attributes, defaults: &Defaults)
     draft.disabled = defaults.disables(&draft.name);
     if let Some(disable) = attributes.take_last("disable", draft) {
         if disable.is_yes() {
-            draft.disabled = Some(disable.said);
+            draft.disable(disable.said);
         } else {
             draft.moot(&disable.said);
         }
