@@ -107,7 +107,7 @@ impl Fault {
         let message = clean(&self.message);
         let mut group = Group::with_title(level(self.severity).primary_title(message));
         match (&self.spot, &self.other) {
-            (None, _) => group = group.element(Origin::path(self.name.as_str())),
+            (None, _) => group = group.element(Origin::path(clean(&self.name))),
             (Some(spot), Some((other, why))) if same_file(spot, other) => {
                 group = group.element(snippet(PRIMARY, spot, &self.label, Some((other, why))));
             }
@@ -176,22 +176,31 @@ fn snippet<'a>(
     }
     let (line, start) = spot.document.line(start);
     let end = text[end..].find('\n').map_or(text.len(), |line| end + line);
-    let within = |span: Range<usize>| span.start - start..span.end - start;
+    // What is hidden is replaced before the renderer sees it, which may make the text longer.
+    let moved = |at: usize| quoted(&text[start..at]).len();
+    let within = |span: Range<usize>| moved(span.start)..moved(span.end);
     let optional = |label: &str| Some(clean(label)).filter(|label| !label.is_empty());
     let context = aside.map(|(span, label)| {
         let annotation = ASIDE.span(within(span));
         annotation.label(optional(label))
     });
     let annotation = kind.span(within(main));
-    Snippet::source(&text[start..end])
+    Snippet::source(quoted(&text[start..end]))
         .line_start(line)
-        .path(spot.document.name.as_str())
+        .path(clean(&spot.document.name))
         .annotation(annotation.label(optional(label)))
         .annotations(context)
 }
 
 /// Takes out what is hidden in a text that quotes the file: it goes to a terminal.
 fn clean(text: &str) -> String {
+    let visible = |c: char| if is_hidden(c) { '\u{fffd}' } else { c };
+    text.chars().map(visible).collect()
+}
+
+/// Takes out of the file's own text what is hidden and not ASCII; the renderer shows what is.
+fn quoted(text: &str) -> String {
+    let is_hidden = |c: char| !c.is_ascii() && is_hidden(c);
     let visible = |c: char| if is_hidden(c) { '\u{fffd}' } else { c };
     text.chars().map(visible).collect()
 }

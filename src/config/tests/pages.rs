@@ -206,6 +206,30 @@ fn a_terminal_is_safe_from_what_a_file_says() {
     assert!(faults("a = 1").render(true).contains("\u{1b}["));
 }
 
+/// Found by fuzzing: TOML takes these as they are, in strings and comments.
+#[test]
+fn a_terminal_is_safe_from_what_a_line_of_a_file_has_beside_the_fault() {
+    check(
+        "[workers] # \u{9b}2J\u{feff}\nthreds = 4 # \u{9b}2J\u{ad}\u{202e}\n",
+        "\
+error: unknown key `workers.threds`
+ --> server.toml:2:1
+  |
+2 | threds = 4 # \u{fffd}2J\u{fffd}\u{fffd}
+  | ^^^^^^
+  |
+  = help: did you mean `threads`?
+
+error: 1 fault in server.toml
+",
+    );
+    let page = faults("\u{9b} = 1\n").render(false);
+    assert!(!page.contains('\u{9b}'), "{page:?}");
+    let text = "queue = { a\u{301} = \"\u{feff}\u{9b}\", capacity = \"\u{ad}\" }";
+    let page = faults(text).render(false);
+    assert!(!page.contains(['\u{9b}', '\u{feff}', '\u{ad}']), "{page:?}");
+}
+
 #[test]
 fn what_a_place_in_a_file_is_called_is_up_to_who_asks() {
     let text = format!("[admin]\n{SERVICE}listen_ = 1").replace("listen_ = 1", "backlog = 9");
