@@ -78,5 +78,8 @@ mod examples;
 /// The real binary's log.
 mod log;
 
+/// What fuzzing has found, and what must hold of it.
+mod fuzz;
+
 /// Style and layers, as tests.
 mod tidy;

@@ -37,6 +37,9 @@ const KNOW_CONFIG: [&str; 4] = ["config", "import", "server", "cli"];
 /// Where the sources are.
 const FOLDERS: [&str; 3] = ["src", "tests", "benches"];
 
+/// What is generated below them: `cargo fuzz` builds there if it is not told where.
+const GENERATED: &str = "tests/fuzz/target";
+
 /// Words with the metrics' prefix that are none.
 const NO_METRICS: [&str; 1] = ["replyd_loom"];
 
@@ -58,7 +61,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
         for entry in std::fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                folders.push(path);
+                folders.extend(Some(path).filter(|path| *path != root().join(GENERATED)));
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = read(&path);
                 found.push((

@@ -56,7 +56,7 @@ pub(super) fn is_at(stream: Option<&str>, stderr: impl AsFd) -> bool {
     stream == Some(&format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-fn encode(record: &Record, entry: &mut Vec<u8>) {
+pub(super) fn encode(record: &Record, entry: &mut Vec<u8>) {
     entry.clear();
     let mut message = String::new();
     human::text(record, &mut message);

@@ -13,6 +13,11 @@ mod record;
 mod subscriber;
 mod writer;
 
+// What must hold of every record, for `cargo test` here and for libFuzzer there.
+#[cfg(test)]
+#[path = "../../../tests/fuzz/log.rs"]
+mod fuzz;
+
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;

@@ -1,0 +1,5 @@
+//! libFuzzer's way to the target `framing`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| replyd_fuzz::check("framing", input));
