@@ -5,17 +5,21 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=REPLYD_REVISION");
-    println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    // In a worktree it is elsewhere than in .git; and cargo takes what is not there for changed.
+    if let Some(log) = git(&["--git-path", "logs/HEAD"]) {
+        println!("cargo::rerun-if-changed={log}");
+    }
     let given = std::env::var("REPLYD_REVISION").ok();
     let revision = given
-        .or_else(from_git)
+        .or_else(|| git(&["--short=12", "HEAD"]))
         .unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=REPLYD_REVISION={revision}");
 }
 
-fn from_git() -> Option<String> {
+fn git(asked: &[&str]) -> Option<String> {
     let output = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
+        .arg("rev-parse")
+        .args(asked)
         .output()
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
