@@ -71,12 +71,13 @@ pub struct Workers {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
-    /// New connections that may wait; one more is answered busy.
+    /// New connections that may wait; one more is answered busy, if its service asks for more than its
+    /// share of the workers.
     #[serde(with = "Whole::<1, 1_000_000>")]
     pub capacity: usize,
 
-    /// The aim under overload: if nobody waits less, who has waited twice as long is answered busy.
-    /// Zero: only the bound counts.
+    /// The aim under overload: if nobody waits less, who has waited twice as long is answered busy,
+    /// where that is cheaper than a reply. Zero: only the bound counts.
     #[serde(rename = "target_wait_seconds", with = "Seconds")]
     pub target_wait: Duration,
 

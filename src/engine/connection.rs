@@ -61,8 +61,7 @@ pub(super) struct Connection {
     pub(super) wake: Wake,
     has_asked: bool,
 
-    /// Its service asks for no more than its share of the workers.
-    pub(super) keeps_to_share: bool,
+    pub(super) claim: Claim,
 
     /// The poller has seen the socket before.
     pub(super) is_polled: bool,
@@ -73,6 +72,17 @@ const _: () = assert!(
     cfg!(test) || size_of::<Connection>() <= 192,
     "every open connection is one"
 );
+
+/// What it may ask of the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// To be begun with, though others are turned away: its service keeps to its share.
+    WithinShare,
+    /// To be begun with, if there is time for it.
+    BeyondShare,
+    /// To be brought to its end: a worker has begun with it.
+    Begun,
+}
 
 /// Why a worker gets the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +148,7 @@ impl Connection {
             lingered_bytes: 0,
             wake: Wake::New,
             has_asked: false,
-            keeps_to_share: false,
+            claim: Claim::BeyondShare,
             is_polled: false,
         }
     }
@@ -221,7 +231,7 @@ impl Connection {
         let metrics = &self.service.metrics;
         metrics.queue_wait.observe(waited.as_secs_f64());
         self.tally.waited(waited);
-        discipline.sheds(waited, self.keeps_to_share, now)
+        discipline.sheds(waited, self.claim == Claim::WithinShare, now)
     }
 
     fn take_wake(&mut self, now: Instant, desk: &mut Desk) {

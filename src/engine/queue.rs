@@ -179,10 +179,11 @@ fn wake_one(sleepers: &[Sleeper]) {
 
 impl Sleeper {
     fn took(&self, task: Task) -> Task {
-        // Not fetch_add: there is one writer, and a plain store needs no locked instruction.
-        let taken = self.taken.load(Relaxed);
-        let is_new = usize::from(task.is_new());
-        self.taken.store(taken.wrapping_add(is_new), Relaxed);
+        if task.is_new() {
+            // Not fetch_add: there is one writer, and a plain store needs no locked instruction.
+            let taken = self.taken.load(Relaxed).wrapping_add(1);
+            self.taken.store(taken, Relaxed);
+        }
         task
     }
 

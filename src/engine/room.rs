@@ -294,9 +294,16 @@ impl Room {
 
     /// Whether nobody is let in anymore, whatever the service.
     pub(super) fn is_full(&self, now: Instant) -> bool {
-        let short = self.shortage.filter(|(_, until)| now < *until);
-        let max = short.map_or(self.max_connections, |(max, _)| max);
+        let max = match self.shortage {
+            Some((max, _)) if self.is_short(now) => max,
+            _ => self.max_connections,
+        };
         self.open() >= max
+    }
+
+    /// Whether there is no descriptor to spare.
+    pub(super) fn is_short(&self, now: Instant) -> bool {
+        self.shortage.is_some_and(|(_, until)| now < until)
     }
 
     /// Whether a service has as many connections as it may.

@@ -1,8 +1,7 @@
-//! Who asks for more than its share of a pool's workers, by what has come and what was served lately.
+//! Who asks for more than its share of a pool's workers, by what has come and what was taken on lately.
 //!
-//! Under overload only those are turned away: of what a pool serves, each service that asks may have
-//! an equal part, and one that asks for less has what it asks for. So a flood makes nobody busy but
-//! the service that it floods.
+//! Under overload only those are turned away: of what a pool takes on, each service that asks may have
+//! an equal part. So a flood of one makes nobody busy who asks for no more than that.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +38,7 @@ pub(super) struct Shares {
 /// One pool.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pool {
-    /// Replies.
+    /// Connections that a worker took on.
     served: Count,
 
     /// Services that asked.
@@ -73,7 +72,7 @@ impl Shares {
         came.most() * pool.asking.most() <= pool.served.most()
     }
 
-    /// A reply is out.
+    /// A worker has taken a connection on.
     pub(super) fn served(&mut self, pool: usize) {
         self.pools[pool].served.now += 1;
     }

@@ -187,7 +187,15 @@ impl Sources {
         let known = set.iter().position(|source| source.hash == hash);
         let index = known.unwrap_or_else(|| first_to_forget(set));
         let source = &mut set[index];
-        let expected = if known.is_some() { source.at } else { 0 };
+        // It may have been noted at a lower rate: then it lies further ahead than this one allows.
+        let latest = now.saturating_add(nanoseconds(rate.interval + rate.tolerance));
+        let expected = match known {
+            Some(_) => source.at.min(latest),
+            None => 0,
+        };
+        if known.is_some() {
+            source.at = expected;
+        }
         if expected > now.saturating_add(nanoseconds(rate.tolerance)) {
             return false;
         }

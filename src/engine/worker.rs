@@ -34,7 +34,8 @@ pub struct PoolOptions {
     /// Workers.
     pub threads: usize,
 
-    /// Connections in the queue from which on new ones are answered busy.
+    /// New connections in the queue from which on others are answered busy, but of services that keep
+    /// to their share.
     pub queue_capacity: usize,
 
     /// How long a new connection may wait in the queue before it is answered busy.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::engine::acceptor::Acceptor;
-use crate::engine::acceptor::listening::Stage;
-use crate::engine::connection::{Connection, Wake};
+use crate::engine::acceptor::listening::{ERRORS_IN_A_ROW_MAX, Stage};
+use crate::engine::connection::{Claim, Connection, Wake};
 use crate::engine::listener::{Accepted, Failure};
 use crate::engine::room::Reason;
 use crate::engine::service::Service;
@@ -18,9 +18,6 @@ use crate::peer::Peer;
 
 /// Connections accepted from one listener in one turn.
 const BATCH_MAX: usize = 16;
-
-/// Errors of accept(2) in a row that make even harmless ones suspicious.
-const ERRORS_IN_A_ROW_MAX: usize = 16;
 
 /// How long a listener rests after an error that may only come again: at first, and at most. Twice as
 /// long after each one in a row. KERNEL K24.
@@ -100,7 +97,14 @@ impl Acceptor {
                     let service = listening.service;
                     self.arrive(service, socket, peer, now);
                 }
-                Accepted::Nothing => return Ok(Batch::Last),
+                Accepted::Nothing => {
+                    listening.errors_in_a_row = 0;
+                    return Ok(Batch::Last);
+                }
+                // Without a descriptor it fails before it looks whether anyone is there.
+                Accepted::Failed(_, Failure::Exhausted) if listening.is_empty() => {
+                    return Ok(Batch::Last);
+                }
                 Accepted::Failed(error, failure) => {
                     listening.errors_in_a_row += 1;
                     let (service, in_a_row) = (listening.service, listening.errors_in_a_row);
@@ -125,7 +129,7 @@ impl Acceptor {
     fn goes_on(&mut self, error: Errno, failure: Failure, in_a_row: usize, now: Instant) -> bool {
         match failure {
             Failure::Gone => in_a_row <= ERRORS_IN_A_ROW_MAX,
-            // What was freed is for who comes next; where it doesn't help, it waits like the others.
+            // Somebody who was freed is here now; where that doesn't help, it waits like the others.
             Failure::Exhausted => self.relieve(error, now) && in_a_row == 1,
             Failure::Refused => false,
         }
@@ -143,12 +147,11 @@ impl Acceptor {
         if let Some(drain) = &mut self.drain {
             drain.report.drained += 1;
         }
-        let keeps_to_share = self.shares.came(number, service.pool, now);
-        match self.admit(&service, number, peer, keeps_to_share, now) {
-            Ok(token) => {
+        match self.admit(&service, number, peer, now) {
+            Ok((token, claim)) => {
                 (self.sources).entered(number, &service.source_limits, peer);
                 let mut connection = Connection::new(service, token, socket, peer, now);
-                connection.keeps_to_share = keeps_to_share;
+                connection.claim = claim;
                 let connection = match self.spare.pop() {
                     Some(mut spare) => {
                         *spare = connection;
@@ -162,33 +165,40 @@ impl Acceptor {
         }
     }
 
+    /// Lets a connection in, if all limits allow, with what it may ask of the workers.
     fn admit(
         &mut self,
         service: &Service,
         number: usize,
         peer: Peer,
-        keeps_to_share: bool,
         now: Instant,
-    ) -> Result<Token, Reason> {
+    ) -> Result<(Token, Claim), Reason> {
         if !service.access.admits(peer) {
             return Err(Reason::Acl);
         }
         (self.sources).admit(number, &service.source_limits, peer, now)?;
+        // Of those who are let in: whoever is refused above asks nothing of the workers.
+        let claim = if self.shares.came(number, service.pool, now) {
+            Claim::WithinShare
+        } else {
+            Claim::BeyondShare
+        };
         let pool = &self.pools[service.pool];
         // Who keeps to its share is not to wait for others to be served.
-        let is_queue_full = !keeps_to_share && pool.queue.is_full(pool.queue_capacity);
+        let is_queue_full = claim != Claim::WithinShare && pool.queue.is_full(pool.queue_capacity);
         let admitted = self.room.admit(now, number, is_queue_full);
         if admitted != Err(Reason::MaxConnections) {
-            return admitted;
+            return admitted.map(|token| (token, claim));
         }
         let is_room_full = self.room.is_full(now);
         let is_service_full = self.room.is_service_full(number);
         if self.close_ended(is_room_full, now)
             || (is_room_full && !is_service_full && self.make_room(now))
         {
-            return self.room.admit(now, number, is_queue_full);
+            let admitted = self.room.admit(now, number, is_queue_full);
+            return admitted.map(|token| (token, claim));
         }
-        admitted
+        Err(Reason::MaxConnections)
     }
 
     /// An exchange is over, for the limits of its source.

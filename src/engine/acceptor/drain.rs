@@ -87,9 +87,12 @@ impl Acceptor {
         for number in 0..self.listeners.len() {
             let wants_to =
                 |listening: &mut Listening| is_closing(listening) && !listening.is_paused(now);
-            if self.listening(number).is_some_and(wants_to)
-                && self.accept_batch(number, LAST_BATCH, now)? == Batch::Last
-            {
+            if !self.listening(number).is_some_and(wants_to) {
+                continue;
+            }
+            let ended = self.accept_batch(number, LAST_BATCH, now)?;
+            let is_hopeless = self.listening(number).is_some_and(|it| it.is_hopeless());
+            if ended == Batch::Last || is_hopeless {
                 self.close_listener(number);
             }
         }

@@ -98,7 +98,6 @@ impl Acceptor {
     /// The reply is out. It is looked at later: at this moment it hardly ever is over.
     pub(super) fn linger_from_now(&mut self, connection: Box<Connection>, now: Instant) {
         let token = connection.token;
-        self.shares.served(connection.service.pool);
         self.leave_source(self.room.service(token), &connection);
         let was_working = self.room.wait(token, Wait::Linger, true, None);
         debug_assert!(was_working, "a connection has come home twice");
@@ -167,7 +166,7 @@ impl Acceptor {
     }
 
     /// Throws away what is there. Whether the connection is closed now.
-    fn discard(&mut self, token: Token) -> bool {
+    pub(super) fn discard(&mut self, token: Token) -> bool {
         let mut scratch = std::mem::take(&mut self.scratch);
         let connection = self.waiting(token);
         let is_over = connection.is_none_or(|connection| connection.discard(&mut scratch));

@@ -12,6 +12,13 @@ use crate::metrics::{ListenerMetrics, Metrics};
 /// How often the kernel's queue is looked at.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Errors of accept(2) in a row after which a closing listener isn't waited for anymore: ten seconds,
+/// with the pauses. The next reload waits for it.
+const HOPELESS_ERRORS: usize = 100;
+
+/// Errors of accept(2) in a row that make even harmless ones suspicious.
+pub(super) const ERRORS_IN_A_ROW_MAX: usize = 16;
+
 /// How far a listener is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -94,6 +101,11 @@ impl Listening {
         })
     }
 
+    /// Whether accept(2) has failed for so long that whoever is in the queue is not to be had.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.errors_in_a_row >= HOPELESS_ERRORS
+    }
+
     pub(super) fn is_paused(&self, now: Instant) -> bool {
         self.paused_until.is_some_and(|until| now < until)
     }
@@ -105,6 +117,11 @@ impl Listening {
             metrics.queue_limit.set(i64::from(queue.limit));
             metrics
         });
+    }
+
+    /// Whether nobody is in the kernel's queue, as far as can be told.
+    pub(super) fn is_empty(&self) -> bool {
+        self.listener.queue().is_some_and(|queue| queue.length == 0)
     }
 
     /// Looks at the kernel's queue. Whether somebody is in it.

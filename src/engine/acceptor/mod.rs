@@ -26,7 +26,7 @@ use crate::engine::acceptor::listening::{Listening, Upkeep};
 use crate::engine::acceptor::turned_away::TurnedAway;
 use crate::engine::access_log::AccessLog;
 use crate::engine::clock;
-use crate::engine::connection::{Connection, Wake};
+use crate::engine::connection::{Claim, Connection, Wake};
 use crate::engine::home::{Home, Order};
 use crate::engine::poller::Poller;
 use crate::engine::queue::Task;
@@ -88,6 +88,9 @@ pub(super) struct Acceptor {
     /// Those that linger and are not in the poller yet.
     line: Line,
     turned_away: TurnedAway,
+
+    /// When somebody last went for want of descriptors or memory.
+    relieved_at: Option<Instant>,
     sources: Sources,
     shares: Shares,
     calendar: Calendar,
@@ -121,6 +124,7 @@ impl Acceptor {
             spare: Vec::with_capacity(SPARE_MAX),
             line: Line::new(limits.max_connections),
             turned_away: TurnedAway::new(limits.max_turned_away),
+            relieved_at: None,
             sources: Sources::new(clock::now(), limits.max_connections),
             shares: Shares::new(clock::now()),
             calendar: Calendar::new(clock::time_of_day()),
@@ -213,14 +217,33 @@ impl Acceptor {
                 return;
             };
             match message {
-                Home::Waits(connection, wait) => self.wait(connection, wait, now),
-                Home::Again(connection) => self.enqueue(connection, Wake::Ready, now),
-                Home::Lingers(connection) => self.linger_from_now(connection, now),
-                Home::Closed(connection) => self.count_closed(connection),
+                Home::Waits(mut connection, wait) => {
+                    self.note_begun(&mut connection);
+                    self.wait(connection, wait, now);
+                }
+                Home::Again(mut connection) => {
+                    self.note_begun(&mut connection);
+                    self.enqueue(connection, Wake::Ready, now);
+                }
+                Home::Lingers(mut connection) => {
+                    self.note_begun(&mut connection);
+                    self.linger_from_now(connection, now);
+                }
+                Home::Closed(mut connection) => {
+                    self.note_begun(&mut connection);
+                    self.count_closed(connection);
+                }
                 Home::Shed(connection) => self.shed(connection, now),
                 Home::Answer(service, token, made) => self.answer(service, token, made, now),
                 Home::Order(order) => self.obey(order, now),
             }
+        }
+    }
+
+    /// It comes from a worker that took it on, whatever came of that.
+    fn note_begun(&mut self, connection: &mut Connection) {
+        if std::mem::replace(&mut connection.claim, Claim::Begun) != Claim::Begun {
+            self.shares.served(connection.service.pool);
         }
     }
 

@@ -1,9 +1,9 @@
 //! Making room where there is none: who goes first.
 //!
-//! Who has had its reply, and then who has waited longest without asking. Never one whose reply is
+//! Who has had its reply, and then who has been silent longest without having asked. Never one whose reply is
 //! being made or is under way: that one has been promised something.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -15,6 +15,9 @@ use crate::exchange::outcome::Outcome;
 /// some, too.
 const FREED_DESCRIPTORS: usize = 32;
 
+/// How often some are freed: where that doesn't help, nobody else is to go for nothing.
+const RELIEF_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Acceptor {
     /// Closes one that only lingers and has for a while, else evicts one that has not asked yet.
     /// Whether there was one.
@@ -23,8 +26,14 @@ impl Acceptor {
     }
 
     /// accept(2) has failed with `error`, as there are not enough descriptors or not enough memory:
-    /// frees some. Whether there were any.
+    /// frees some, now and then. Whether any were freed now.
     pub(super) fn relieve(&mut self, error: Errno, now: Instant) -> bool {
+        if self
+            .relieved_at
+            .is_some_and(|at| now < at + RELIEF_INTERVAL)
+        {
+            return false;
+        }
         let is_out_of_descriptors = matches!(error, Errno::MFILE | Errno::NFILE);
         let count = if is_out_of_descriptors {
             // Not all of them: others would only come in their place.
@@ -32,26 +41,34 @@ impl Acceptor {
         } else {
             1
         };
-        let goes = |_: &usize| self.turned_away.close_oldest() || self.make_room(now);
+        let goes = |_: &usize| self.turned_away.close_first() || self.make_room(now);
         let gone = (0..count).take_while(goes).count();
-        if is_out_of_descriptors && gone > 0 {
+        if gone == 0 {
+            return false;
+        }
+        self.relieved_at = Some(now);
+        if is_out_of_descriptors {
             // Else those who come would take them at once.
             let max = self.room.open().max(FREED_DESCRIPTORS);
             self.room.note_shortage(max, now);
+            self.turned_away.note_shortage();
         }
-        gone > 0
+        true
     }
 
-    /// Its reply is out, and its peer has had time to end its side: what is unread of the reply is the
-    /// kernel's to deliver.
+    /// Of those that have had time to end their side since their reply was out, the one that has had
+    /// most. A close is a reset, and destroys what the peer has not read, if something of the peer's is
+    /// unread or comes later: what has come is read before.
     fn close_lingering(&mut self, now: Instant) -> bool {
-        let Some(token) = self.room.longest_lingering() else {
+        let longest = self.room.first_lingering().filter_map(|token| {
+            let connection = self.connections.get(token.index())?.as_ref()?;
+            Some((connection.lingers_since(), token))
+        });
+        let Some((since, token)) = longest.min_by_key(|(since, _)| *since) else {
             return false;
         };
-        let has_lingered = self.waiting(token).is_some_and(|connection| {
-            now.saturating_duration_since(connection.lingers_since()) >= LOOKED_AT
-        });
-        if has_lingered {
+        let has_lingered = now.saturating_duration_since(since) >= LOOKED_AT;
+        if has_lingered && !self.discard(token) {
             self.close(token);
         }
         has_lingered

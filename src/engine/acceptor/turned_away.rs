@@ -30,8 +30,9 @@ const TURNED_AWAY_PER_TURN: usize = 32;
 /// Connections that have their answer and are none of the room's.
 #[derive(Debug)]
 pub(super) struct TurnedAway {
-    /// Of `connections`; the oldest goes first.
+    /// Of `connections`; one of those that are there longest makes room.
     pub(super) max: usize,
+    max_when_short: usize,
     pub(super) connections: VecDeque<(Transport, Instant)>,
     buffer: Vec<u8>,
 }
@@ -40,6 +41,7 @@ impl TurnedAway {
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
+            max_when_short: max,
             connections: VecDeque::with_capacity(max),
             buffer: Vec::new(),
         }
@@ -49,16 +51,27 @@ impl TurnedAway {
         self.connections.is_empty()
     }
 
-    fn add(&mut self, transport: Transport, now: Instant) {
-        if self.connections.len() == self.max {
+    /// `is_short`: there is no descriptor to spare.
+    fn add(&mut self, transport: Transport, is_short: bool, now: Instant) {
+        let max = if is_short {
+            self.max_when_short
+        } else {
+            self.max
+        };
+        if self.connections.len() >= max {
             self.connections.pop_front();
         }
         self.connections
             .push_back((transport, now + TURNED_AWAY_TIME));
     }
 
-    /// Closes the oldest. Whether there was one.
-    pub(super) fn close_oldest(&mut self) -> bool {
+    /// Descriptors have run out: there may be no more of them, for as long as that is so.
+    pub(super) fn note_shortage(&mut self) {
+        self.max_when_short = self.connections.len().max(1);
+    }
+
+    /// Closes one of those that are there longest. Whether there was one.
+    pub(super) fn close_first(&mut self) -> bool {
         self.connections.pop_front().is_some()
     }
 }
@@ -133,7 +146,8 @@ impl Acceptor {
             // What the kernel doesn't take of so little is for a peer that is gone, or floods us.
             transport.reset_on_close();
         } else if transport.end().is_ok() {
-            self.turned_away.add(transport, now);
+            let is_short = self.room.is_short(now);
+            self.turned_away.add(transport, is_short, now);
         }
         (received_bytes, sent_bytes)
     }

@@ -59,8 +59,15 @@ impl MakerThread {
     /// Hands a job over; the answer comes home. There may be too many: then it has failed.
     pub(in crate::engine) fn submit(&self, token: Token, job: Box<Job>) -> Result<(), Made> {
         let work = self.work.get().ok_or(Made::Failed)?;
-        work.try_send(Work::Run(token, job))
-            .map_err(|_| Made::Failed)
+        let unsent = work.try_send(Work::Run(token, job)).err();
+        match unsent.map(TrySendError::into_inner) {
+            None => Ok(()),
+            Some(Work::Run(_, job)) => {
+                drop_elsewhere(job);
+                Err(Made::Failed)
+            }
+            Some(Work::Discard(_) | Work::End) => Err(Made::Failed),
+        }
     }
 
     /// Ends the thread, once it has done what it was given. What comes later has failed.

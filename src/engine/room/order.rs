@@ -65,15 +65,12 @@ impl Room {
         Some(self.slots.get(first as usize)?.token)
     }
 
-    /// The connection that has lingered longest in its service: of these the one accepted first.
-    pub(in crate::engine) fn longest_lingering(&self) -> Option<Token> {
-        let firsts = (self.services.iter()).filter_map(|counts| {
+    /// Of each service the connection that has lingered longest.
+    pub(in crate::engine) fn first_lingering(&self) -> impl Iterator<Item = Token> {
+        self.services.iter().filter_map(|counts| {
             let first = counts.orders[Standing::Lingering as usize].first;
-            self.slots.get(first as usize)
-        });
-        firsts
-            .min_by_key(|slot| slot.accepted_at)
-            .map(|slot| slot.token)
+            Some(self.slots.get(first as usize)?.token)
+        })
     }
 
     /// Stands where it has to while it waits for this.

@@ -220,7 +220,7 @@ impl World {
     }
 
     /// Whether descriptors have run out lately.
-    fn is_short(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         let lately = self.now.saturating_sub(SHORTAGE);
         self.pressed_at.is_some_and(|at| at >= lately)
     }

@@ -252,6 +252,7 @@ impl World {
     /// P3: what was sent whole must not be destroyed by the close.
     pub(super) fn judge_close(&mut self, id: usize) {
         let bound = self.bound(id);
+        let may_cut = self.may_cut();
         let wire = &mut self.wires[id];
         let (ours, history) = (&wire.ours, &mut wire.history);
         history.bound = bound;
@@ -259,7 +260,8 @@ impl World {
             return;
         }
         let wrong = match history.ended_at {
-            None if ours.resets_on_close => return,
+            // Nobody is there anymore who would take it home from a worker.
+            None if ours.resets_on_close || may_cut => return,
             None => "P3: it is closed, and our side was not ended",
             Some(_) if bound.is_some() && !ours.resets_on_close => return,
             Some(_) if ours.resets_on_close => "P3: it is reset, and all was sent",
@@ -288,7 +290,8 @@ impl World {
         }
         if history.is_turned_away {
             let are_too_many = self.turned_away > self.limits.max_turned_away;
-            let is_over = lingered >= TURNED_AWAY_TIME || are_too_many || self.is_pressed;
+            let are_short = self.is_pressed || self.is_short();
+            let is_over = lingered >= TURNED_AWAY_TIME || are_too_many || are_short;
             return is_over.then_some("turned away for long enough");
         }
         let is_over = lingered >= linger.total

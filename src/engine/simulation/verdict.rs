@@ -125,6 +125,13 @@ impl World {
         }
     }
 
+    /// Whether the end of a peer's side was its leaving, to the service that it was accepted for.
+    fn may_have_cancelled(&self, id: usize) -> bool {
+        let services = &self.doors[self.wires[id].listener].services;
+        let mut services = services.iter().map(|number| &self.services[*number]);
+        services.any(|service| service.half_close == HalfClose::Cancel)
+    }
+
     /// Of a peer that takes everything: whether this outcome can be.
     fn judge_outcome(&self, number: usize, id: usize, record: &AccessRecord) -> Option<String> {
         let plan = &self.peers[number].plan;
@@ -147,7 +154,7 @@ impl World {
             Outcome::TooLarge => matches!(plan.ask, Ask::TooLarge(_)),
             Outcome::Invalid => plan.ask == Ask::Invalid,
             Outcome::NoRequest => plan.ask == Ask::Half,
-            Outcome::PeerClosed => service.half_close == HalfClose::Cancel && plan.ends,
+            Outcome::PeerClosed => self.may_have_cancelled(id) && plan.ends,
             Outcome::Failed => service.kind == Kind::Later,
             Outcome::Panicked => service.kind == Kind::Panics,
             Outcome::Abandoned => self.stop.until.is_some(),

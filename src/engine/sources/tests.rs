@@ -80,6 +80,17 @@ fn a_rate_below_one_a_second_lets_one_in_now_and_then() {
 }
 
 #[test]
+fn a_higher_rate_counts_at_once() {
+    let slow = rate(0.001);
+    let (mut sources, now) = sources(slow);
+    assert_eq!(let_in(&mut sources, slow, v4(1), 3, now), 1);
+    let quick = rate(100.0);
+    let later = now + SECOND / 50;
+    assert!(let_in(&mut sources, quick, v4(1), 3, later) <= 1);
+    assert_eq!(let_in(&mut sources, quick, v4(1), 500, later + SECOND), 100);
+}
+
+#[test]
 fn no_rate_is_no_limit() {
     assert_eq!(Rate::per_second(0.0), None);
     let limits = rate(0.0);
