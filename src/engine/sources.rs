@@ -173,6 +173,12 @@ impl Sources {
         }
     }
 
+    /// Exchanges that are counted.
+    #[cfg(test)]
+    pub(super) fn live(&self) -> usize {
+        self.live.values().sum()
+    }
+
     /// Whether it may come now. Else it is as if it hadn't.
     fn comes(&mut self, key: Key, rate: &Rate, now: Instant) -> bool {
         let hash = self.hasher.hash_one(key);

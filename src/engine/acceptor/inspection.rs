@@ -16,8 +16,14 @@ pub(in crate::engine) struct Inspection {
     /// Connections that were turned away and are still there.
     pub(in crate::engine) turned_away: usize,
 
+    /// Exchanges that are counted for the limits of their sources.
+    pub(in crate::engine) exchanges: usize,
+
     /// Slots of connections that wait although their deadline has passed, with that.
     pub(in crate::engine) overdue: Vec<(usize, Instant)>,
+
+    /// When the last of those who have not asked must have.
+    pub(in crate::engine) last_request: Option<Instant>,
 
     /// Listeners that it has, whatever their stage.
     pub(in crate::engine) listeners: usize,
@@ -55,7 +61,9 @@ impl Acceptor {
             open: self.room.open(),
             open_by_service: self.room.open_by_service(),
             turned_away: turned_away.connections.len(),
+            exchanges: self.sources.live(),
             overdue: self.room.overdue(overdue_since),
+            last_request: self.room.last_request_deadline(),
             listeners: self.listeners.iter().flatten().count(),
             overgrown: overgrown.map(|(name, ..)| name).next(),
         }

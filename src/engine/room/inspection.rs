@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::engine::room::{Room, Slot, State};
+use crate::engine::room::{Room, Slot, State, Wait};
 
 impl Room {
     /// How many may be open.
@@ -33,6 +33,13 @@ impl Room {
     pub(in crate::engine) fn first_deadline(&self) -> Option<Instant> {
         let slots = self.slots.iter();
         slots.filter_map(|slot| self.deadline(slot)).min()
+    }
+
+    /// The last deadline of any that wait for a request.
+    pub(in crate::engine) fn last_request_deadline(&self) -> Option<Instant> {
+        let asking = State::Waiting(Wait::Request);
+        let slots = self.slots.iter().filter(|slot| slot.state == asking);
+        slots.filter_map(|slot| self.deadline(slot)).max()
     }
 
     fn deadline(&self, slot: &Slot) -> Option<Instant> {

@@ -31,58 +31,58 @@ pub(in crate::engine) enum SimulatedSource {
 }
 
 impl SimulatedSocket {
-    pub(super) fn new(wire: usize) -> Self {
-        Self(u32::try_from(wire).expect("invariant: few"))
+    pub(super) fn new(connection: usize) -> Self {
+        Self(u32::try_from(connection).expect("invariant: few"))
     }
 
-    fn wire(&self) -> usize {
+    fn connection(&self) -> usize {
         self.0 as usize
     }
 
     pub(in crate::engine) fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        world::with(|world| world.receive(self.wire(), buffer)).unwrap_or(Err(Errno::BADF))
+        world::with(|world| world.receive(self.connection(), buffer)).unwrap_or(Err(Errno::BADF))
     }
 
     pub(in crate::engine) fn send(&self, left: [&[u8]; 2]) -> Result<usize, Errno> {
-        world::with(|world| world.send(self.wire(), left)).unwrap_or(Err(Errno::BADF))
+        world::with(|world| world.send(self.connection(), left)).unwrap_or(Err(Errno::BADF))
     }
 
     pub(in crate::engine) fn end(&self) -> Result<(), Errno> {
-        world::with(|world| world.end(self.wire())).unwrap_or(Err(Errno::BADF))
+        world::with(|world| world.end(self.connection())).unwrap_or(Err(Errno::BADF))
     }
 
     /// Whether the peer has left, or has ended its side if that is asked.
     pub(in crate::engine) fn poll(&self, interest: PollFlags) -> bool {
         world::within(|world| {
             world.spend();
-            let ours = &world.wires[self.wire()].ours;
+            let ours = &world.connections[self.connection()].ours;
             ours.is_broken || (interest.contains(PollFlags::RDHUP) && ours.peer_has_ended)
         })
     }
 
     pub(in crate::engine) fn reset_on_close(&self) {
-        world::with(|world| world.wires[self.wire()].ours.resets_on_close = true);
+        world::with(|world| world.connections[self.connection()].ours.resets_on_close = true);
     }
 
     pub(in crate::engine) fn source(&self) -> SimulatedSource {
-        SimulatedSource::Socket(self.wire())
+        SimulatedSource::Socket(self.connection())
     }
 }
 
 impl Drop for SimulatedSocket {
     fn drop(&mut self) {
-        world::with(|world| world.close(self.wire()));
+        world::with(|world| world.close(self.connection()));
     }
 }
 
 impl SimulatedListener {
-    pub(super) fn new(door: usize) -> Self {
-        Self(door)
+    pub(super) fn new(listener: usize) -> Self {
+        Self(listener)
     }
 
     pub(in crate::engine) fn accept(&self) -> Result<(SimulatedSocket, Peer), Errno> {
         world::within(|world| world.accept(self.0))
-            .map(|(wire, addr)| (SimulatedSocket::new(wire), Peer::from(addr)))
+            .map(|(connection, addr)| (SimulatedSocket::new(connection), Peer::from(addr)))
     }
 
     pub(in crate::engine) fn queue(&self) -> ListenQueue {
@@ -111,10 +111,10 @@ impl SimulatedMaker {
     }
 
     pub(in crate::engine) fn submit(&self, token: Token, job: Box<Job>) -> Result<(), Made> {
-        world::within(|world| world.submit_work(self.0, token, job))
+        world::within(|world| world.submit_job(self.0, token, job))
     }
 
     pub(in crate::engine) fn leave(&self, token: Token) {
-        world::within(|world| world.leave_work(self.0, token));
+        world::within(|world| world.leave_job(self.0, token));
     }
 }

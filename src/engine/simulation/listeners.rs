@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::engine::simulation::handles::{SimulatedListener, SimulatedSource};
-use crate::engine::simulation::network::{History, Ours, Stage, Theirs, Wire};
+use crate::engine::simulation::network::{History, Ours, Stage, TcpConnection, Theirs};
 use crate::engine::simulation::peers::End;
 use crate::engine::simulation::services::Service;
 use crate::engine::simulation::world::{Event, World};
@@ -16,7 +16,7 @@ use crate::engine::sockopt::ListenQueue;
 /// A listening socket, as the kernel has it.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each comes on its own")]
-pub(super) struct Door {
+pub(super) struct ListeningSocket {
     pub(super) addr: SocketAddr,
 
     /// The services that it was of; the last one is that of now.
@@ -63,16 +63,21 @@ const SHORTAGE: Duration = Duration::from_secs(10);
 
 impl World {
     /// Opens a listening socket for a service.
-    pub(super) fn open_door(&mut self, service: usize, defers: bool) -> (usize, SimulatedListener) {
-        let number = self.doors.len();
+    pub(super) fn open_listener(
+        &mut self,
+        service: usize,
+        defers: bool,
+        outlives_us: bool,
+    ) -> (usize, SimulatedListener) {
+        let number = self.listeners.len();
         let port = u16::try_from(7000 + number).expect("invariant: few");
-        self.doors.push(Door {
+        self.listeners.push(ListeningSocket {
             addr: SocketAddr::from(([192, 0, 2, 1], port)),
             services: vec![service],
             queue: VecDeque::new(),
             backlog: self.random.usize(1..64),
             defers: defers.then_some(Duration::from_secs(1)),
-            outlives_us: false,
+            outlives_us,
             is_deaf: false,
             is_shut: false,
             is_served: false,
@@ -84,11 +89,11 @@ impl World {
 
     /// A SYN of a peer.
     pub(super) fn connect(&mut self, peer: usize) {
-        let number = self.peers[peer].plan.door;
-        let door = &self.doors[number];
-        let is_heard = !door.is_deaf && door.queue.len() <= door.backlog;
-        if door.is_shut {
-            let end = if door.outlives_us {
+        let number = self.peers[peer].plan.listener;
+        let listener = &self.listeners[number];
+        let is_heard = !listener.is_deaf && listener.queue.len() <= listener.backlog;
+        if listener.is_shut {
+            let end = if listener.outlives_us {
                 End::Successor
             } else {
                 End::Refused
@@ -102,11 +107,11 @@ impl World {
             }
             return self.schedule(RETRY, Event::Peer(peer));
         }
-        let id = self.wires.len();
+        let id = self.connections.len();
         let mut size = |max: usize| self.random.usize(512..max);
         let (receives_max, sends_max) = (size(4096), size(16384));
         let their_max = size(16384);
-        self.wires.push(Wire {
+        self.connections.push(TcpConnection {
             peer,
             listener: number,
             stage: Stage::HalfOpen,
@@ -127,25 +132,25 @@ impl World {
                 ..History::default()
             },
         });
-        self.peers[peer].wire = Some(id);
-        self.note(|_| format!("peer {peer} connects to listener {number}: wire {id}"));
+        self.peers[peer].connection = Some(id);
+        self.note(|_| format!("peer {peer} connects to listener {number}: connection {id}"));
         let after = self.latency();
         self.schedule(after, Event::Established(id));
     }
 
     /// A handshake is through, if the queue has room.
     pub(super) fn establish(&mut self, id: usize) {
-        if self.wires[id].stage != Stage::HalfOpen {
+        if self.connections[id].stage != Stage::HalfOpen {
             return;
         }
-        let door = &self.doors[self.wires[id].listener];
-        if door.queue.len() > door.backlog {
+        let listener = &self.listeners[self.connections[id].listener];
+        if listener.queue.len() > listener.backlog {
             return self.schedule(RETRY / 5, Event::Established(id));
         }
-        let (peer, defers) = (self.wires[id].peer, door.defers);
+        let (peer, defers) = (self.connections[id].peer, listener.defers);
         self.wake_peer(peer);
         if let Some(defers) = defers {
-            self.wires[id].stage = Stage::Deferred;
+            self.connections[id].stage = Stage::Deferred;
             return self.schedule(defers, Event::Deferred(id));
         }
         self.queue_up(id);
@@ -153,17 +158,17 @@ impl World {
 
     /// It was kept back for long enough.
     pub(super) fn end_deferral(&mut self, id: usize) {
-        if self.wires[id].stage == Stage::Deferred {
+        if self.connections[id].stage == Stage::Deferred {
             self.queue_up(id);
         }
     }
 
     /// Something came from a peer: if the kernel has waited for that, it is to be accepted now.
     pub(super) fn spoke(&mut self, id: usize) {
-        match self.wires[id].stage {
+        match self.connections[id].stage {
             // A reset.
-            Stage::Deferred if self.wires[id].ours.is_broken => {
-                self.wires[id].stage = Stage::Closed;
+            Stage::Deferred if self.connections[id].ours.is_broken => {
+                self.connections[id].stage = Stage::Closed;
             }
             Stage::Deferred => self.queue_up(id),
             _ => {}
@@ -171,50 +176,50 @@ impl World {
     }
 
     fn queue_up(&mut self, id: usize) {
-        let wire = &mut self.wires[id];
-        wire.stage = Stage::Queued;
-        let number = wire.listener;
-        self.doors[number].queue.push_back(id);
-        self.note(|_| format!("wire {id} is in the queue of listener {number}"));
+        let connection = &mut self.connections[id];
+        connection.stage = Stage::Queued;
+        let number = connection.listener;
+        self.listeners[number].queue.push_back(id);
+        self.note(|_| format!("connection {id} is in the queue of listener {number}"));
         self.note_readiness();
     }
 
     /// accept(2).
     pub(super) fn accept(&mut self, number: usize) -> Result<(usize, SocketAddr), Errno> {
         self.spend();
-        if self.chance(self.weather.accept_failures) {
+        if self.chance(self.conditions.accept_failures) {
             let failure = self.random.choice(FAILURES).expect("invariant: some");
             self.note(|_| format!("listener {number}: {failure}"));
             if matches!(failure, Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) {
-                self.press();
+                self.note_pressure();
             }
             return Err(failure);
         }
         // Before it looks into the queue: KERNEL K22.
-        if self.descriptors >= self.weather.descriptors_max {
+        if self.descriptors >= self.conditions.descriptors_max {
             self.note(|_| format!("listener {number}: no descriptor"));
-            self.press();
+            self.note_pressure();
             return Err(Errno::MFILE);
         }
         let now = self.now;
-        let door = &mut self.doors[number];
-        let id = door.queue.pop_front().ok_or(Errno::AGAIN)?;
+        let listener = &mut self.listeners[number];
+        let id = listener.queue.pop_front().ok_or(Errno::AGAIN)?;
         self.descriptors += 1;
         if self.open() >= self.limits.max_connections || self.is_short() {
-            self.press();
+            self.note_pressure();
         }
-        let wire = &mut self.wires[id];
-        wire.stage = Stage::Open;
+        let connection = &mut self.connections[id];
+        connection.stage = Stage::Open;
         self.accepted += 1;
-        wire.history.accepted_at = Some(now);
-        wire.history.heard_at = now;
-        let peer = wire.peer;
-        self.note(|_| format!("wire {id} is accepted"));
+        connection.history.accepted_at = Some(now);
+        connection.history.heard_at = now;
+        let peer = connection.peer;
+        self.note(|_| format!("connection {id} is accepted"));
         Ok((id, self.peers[peer].addr))
     }
 
     /// Somebody has to go so that somebody else can come.
-    fn press(&mut self) {
+    fn note_pressure(&mut self) {
         self.is_pressed = true;
         self.pressed_at = Some(self.now);
     }
@@ -235,19 +240,19 @@ impl World {
     /// The queue, as a listener's TCP_INFO tells it.
     pub(super) fn queue(&mut self, number: usize) -> ListenQueue {
         self.spend();
-        let door = &self.doors[number];
+        let listener = &self.listeners[number];
         let length = |count: usize| u32::try_from(count).expect("invariant: few");
         ListenQueue {
-            length: length(door.queue.len()),
-            limit: length(door.backlog),
+            length: length(listener.queue.len()),
+            limit: length(listener.backlog),
         }
     }
 
     /// SYNs are not heard anymore.
     pub(super) fn deafen(&mut self, number: usize) {
         self.spend();
-        self.doors[number].is_deaf = true;
-        if self.doors[number].outlives_us {
+        self.listeners[number].is_deaf = true;
+        if self.listeners[number].outlives_us {
             self.break_promise("a listener that outlives us was made deaf");
         }
     }
@@ -259,20 +264,21 @@ impl World {
         self.watches.remove(&SimulatedSource::Listener(number));
         self.descriptors -= 1;
         let may_lose = self.may_cut();
-        let door = &mut self.doors[number];
-        door.is_shut = true;
-        let outlives_us = door.outlives_us;
-        if !door.queue.is_empty() && !outlives_us && door.is_served && !may_lose {
-            self.break_promise("a listener was closed with somebody in its queue");
+        let listener = &mut self.listeners[number];
+        listener.is_shut = true;
+        let outlives_us = listener.outlives_us;
+        let must_lose_nobody = !outlives_us && listener.is_served && !may_lose;
+        if must_lose_nobody && !(listener.queue.is_empty() && listener.is_deaf) {
+            self.break_promise("a listener was closed with somebody in its queue, or coming");
         }
-        for id in 0..self.wires.len() {
-            let wire = &mut self.wires[id];
-            let is_in_it = !matches!(wire.stage, Stage::Open | Stage::Closed);
-            if wire.listener != number || !is_in_it {
+        for id in 0..self.connections.len() {
+            let connection = &mut self.connections[id];
+            let is_in_it = !matches!(connection.stage, Stage::Open | Stage::Closed);
+            if connection.listener != number || !is_in_it {
                 continue;
             }
-            wire.stage = Stage::Closed;
-            let peer = wire.peer;
+            connection.stage = Stage::Closed;
+            let peer = connection.peer;
             if outlives_us {
                 self.finish_peer(peer, End::Successor);
             } else {
@@ -283,10 +289,10 @@ impl World {
 
     /// Whether a handshake with one of the listeners that are ours alone goes on.
     pub(super) fn is_anyone_half_open(&self) -> bool {
-        self.wires.iter().any(|wire| {
-            let door = &self.doors[wire.listener];
-            let is_half_open = matches!(wire.stage, Stage::HalfOpen | Stage::Deferred);
-            is_half_open && !door.outlives_us && !door.is_shut
+        self.connections.iter().any(|connection| {
+            let listener = &self.listeners[connection.listener];
+            let is_half_open = matches!(connection.stage, Stage::HalfOpen | Stage::Deferred);
+            is_half_open && !listener.outlives_us && !listener.is_shut
         })
     }
 }

@@ -11,8 +11,8 @@
 //! REPLYD_SEED=123 cargo test simulation -- --nocapture        one again, with all that happens
 //! ```
 
+mod conditions;
 pub(in crate::engine) mod handles;
-mod hands;
 mod listeners;
 mod network;
 mod orders;
@@ -25,7 +25,7 @@ mod services;
 mod told;
 mod trace;
 mod verdict;
-mod weather;
+mod workers;
 pub(in crate::engine) mod world;
 
 mod tests;

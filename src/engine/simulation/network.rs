@@ -12,7 +12,7 @@ use crate::engine::simulation::world::{Event, World};
 
 /// One connection, as long as the run goes on.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct TcpConnection {
     /// Who has the other end.
     pub(super) peer: usize,
     pub(super) listener: usize,
@@ -120,17 +120,17 @@ impl World {
     /// Packets to the server: bytes, the peer's end, a reset.
     pub(super) fn deliver_to_us(&mut self, id: usize) {
         let piece = self.piece();
-        let wire = &mut self.wires[id];
-        wire.is_due_to_us = false;
-        if wire.is_cut {
+        let connection = &mut self.connections[id];
+        connection.is_due_to_us = false;
+        if connection.is_cut {
             return;
         }
-        let (ours, theirs) = (&mut wire.ours, &mut wire.theirs);
+        let (ours, theirs) = (&mut connection.ours, &mut connection.theirs);
         if theirs.resets {
             theirs.to_send.clear();
             return self.break_off(id, Errno::CONNRESET);
         }
-        if wire.stage == Stage::Closed {
+        if connection.stage == Stage::Closed {
             if !theirs.to_send.is_empty() && !ours.resets && !ours.is_broken {
                 // Nobody reads them anymore.
                 theirs.to_send.clear();
@@ -141,12 +141,12 @@ impl World {
         let room = ours.receives_max.saturating_sub(ours.received.len());
         let count = piece.min(room).min(theirs.to_send.len());
         ours.received.put(theirs.to_send.take(count));
-        wire.history.arrived_bytes += count;
-        if self.peers[wire.peer]
+        connection.history.arrived_bytes += count;
+        if self.peers[connection.peer]
             .plan
-            .is_complete_with(wire.history.arrived_bytes)
+            .is_complete_with(connection.history.arrived_bytes)
         {
-            wire.history.arrived_at.get_or_insert(self.now);
+            connection.history.arrived_at.get_or_insert(self.now);
         }
         if theirs.to_send.is_empty() {
             ours.peer_has_ended |= theirs.has_ended;
@@ -154,9 +154,9 @@ impl World {
             self.send_to_us(id);
         }
         self.note(|world| {
-            let ours = &world.wires[id].ours;
+            let ours = &world.connections[id].ours;
             format!(
-                "wire {id}: {count} bytes to us, end {}",
+                "connection {id}: {count} bytes to us, end {}",
                 ours.peer_has_ended
             )
         });
@@ -167,17 +167,17 @@ impl World {
     /// Packets to the peer.
     pub(super) fn deliver_to_them(&mut self, id: usize) {
         let piece = self.piece();
-        let wire = &mut self.wires[id];
-        wire.is_due_to_them = false;
-        if wire.is_cut {
+        let connection = &mut self.connections[id];
+        connection.is_due_to_them = false;
+        if connection.is_cut {
             return;
         }
-        let (ours, theirs) = (&mut wire.ours, &mut wire.theirs);
+        let (ours, theirs) = (&mut connection.ours, &mut connection.theirs);
         if ours.resets {
             theirs.received.clear();
             theirs.has_heard_reset = true;
-            self.note(|_| format!("wire {id}: the peer hears a reset"));
-            let peer = self.wires[id].peer;
+            self.note(|_| format!("connection {id}: the peer hears a reset"));
+            let peer = self.connections[id].peer;
             return self.wake_peer(peer);
         }
         if theirs.is_closed {
@@ -196,20 +196,20 @@ impl World {
             self.send_to_them(id);
         }
         self.note(|world| {
-            let theirs = &world.wires[id].theirs;
+            let theirs = &world.connections[id].theirs;
             format!(
-                "wire {id}: {count} bytes to the peer, end {}",
+                "connection {id}: {count} bytes to the peer, end {}",
                 theirs.has_heard_end
             )
         });
         self.note_readiness();
-        let peer = self.wires[id].peer;
+        let peer = self.connections[id].peer;
         self.wake_peer(peer);
     }
 
     /// Something is on its way to the server.
     pub(super) fn send_to_us(&mut self, id: usize) {
-        if !std::mem::replace(&mut self.wires[id].is_due_to_us, true) {
+        if !std::mem::replace(&mut self.connections[id].is_due_to_us, true) {
             let after = self.latency();
             self.schedule(after, Event::ToUs(id));
         }
@@ -217,12 +217,12 @@ impl World {
 
     /// Something is on its way to the peer.
     pub(super) fn send_to_them(&mut self, id: usize) {
-        if self.wires[id].is_cut {
+        if self.connections[id].is_cut {
             // Unacknowledged for too long: TCP_USER_TIMEOUT.
-            let after = self.weather.user_timeout;
+            let after = self.conditions.user_timeout;
             return self.schedule(after, Event::GivenUp(id));
         }
-        if !std::mem::replace(&mut self.wires[id].is_due_to_them, true) {
+        if !std::mem::replace(&mut self.connections[id].is_due_to_them, true) {
             let after = self.latency();
             self.schedule(after, Event::ToThem(id));
         }
@@ -230,32 +230,32 @@ impl World {
 
     /// The server's kernel has had no acknowledgement for too long.
     pub(super) fn give_up(&mut self, id: usize) {
-        if !self.wires[id].ours.to_send.is_empty() {
+        if !self.connections[id].ours.to_send.is_empty() {
             self.break_off(id, Errno::TIMEDOUT);
         }
     }
 
     /// The server's end is no connection anymore.
     fn break_off(&mut self, id: usize, error: Errno) {
-        let wire = &mut self.wires[id];
-        if wire.ours.is_broken {
+        let connection = &mut self.connections[id];
+        if connection.ours.is_broken {
             return;
         }
-        wire.ours.is_broken = true;
-        wire.ours.error = Some(error);
-        wire.ours.to_send.clear();
-        self.note(|_| format!("wire {id}: {error} for us"));
+        connection.ours.is_broken = true;
+        connection.ours.error = Some(error);
+        connection.ours.to_send.clear();
+        self.note(|_| format!("connection {id}: {error} for us"));
         self.note_readiness();
         self.spoke(id);
     }
 
     /// The server's end resets the connection.
     pub(super) fn reset(&mut self, id: usize) {
-        let wire = &mut self.wires[id];
-        wire.ours.to_send.clear();
-        if !wire.ours.is_broken {
-            wire.ours.resets = true;
-            self.note(|_| format!("wire {id}: we reset"));
+        let connection = &mut self.connections[id];
+        connection.ours.to_send.clear();
+        if !connection.ours.is_broken {
+            connection.ours.resets = true;
+            self.note(|_| format!("connection {id}: we reset"));
             self.send_to_them(id);
         }
     }
@@ -263,15 +263,15 @@ impl World {
     /// recv(2) of the server.
     pub(super) fn receive(&mut self, id: usize, buffer: &mut [u8]) -> Result<usize, Errno> {
         self.spend();
-        if self.chance(self.weather.interrupts) {
+        if self.chance(self.conditions.interrupts) {
             return Err(Errno::INTR);
         }
-        let is_failing = self.chance(self.weather.socket_failures);
+        let is_failing = self.chance(self.conditions.socket_failures);
         let piece = self.piece();
         let now = self.now;
-        let wire = &mut self.wires[id];
-        let ours = &mut wire.ours;
-        let history = &mut wire.history;
+        let connection = &mut self.connections[id];
+        let ours = &mut connection.ours;
+        let history = &mut connection.history;
         if is_failing {
             history.has_failed = true;
             history.has_seen_end = true;
@@ -285,20 +285,20 @@ impl World {
             if history.ended_at.is_some() {
                 history.lingered_bytes += count;
             }
-            if !wire.theirs.to_send.is_empty() {
+            if !connection.theirs.to_send.is_empty() {
                 self.send_to_us(id);
             }
-            self.note(|_| format!("wire {id}: we receive {count} bytes"));
+            self.note(|_| format!("connection {id}: we receive {count} bytes"));
             return Ok(count);
         }
         if let Some(error) = ours.error.take() {
             history.has_seen_end = true;
-            self.note(|_| format!("wire {id}: we receive {error}"));
+            self.note(|_| format!("connection {id}: we receive {error}"));
             return Err(error);
         }
         if ours.is_broken || ours.peer_has_ended {
             history.has_seen_end = true;
-            self.note(|_| format!("wire {id}: we receive the end"));
+            self.note(|_| format!("connection {id}: we receive the end"));
             return Ok(0);
         }
         Err(Errno::AGAIN)
@@ -307,28 +307,28 @@ impl World {
     /// send(2) of the server.
     pub(super) fn send(&mut self, id: usize, left: [&[u8]; 2]) -> Result<usize, Errno> {
         self.spend();
-        if self.chance(self.weather.interrupts) {
+        if self.chance(self.conditions.interrupts) {
             return Err(Errno::INTR);
         }
-        let is_failing = self.chance(self.weather.socket_failures);
+        let is_failing = self.chance(self.conditions.socket_failures);
         let piece = self.piece();
-        let wire = &mut self.wires[id];
-        let ours = &mut wire.ours;
+        let connection = &mut self.connections[id];
+        let ours = &mut connection.ours;
         if is_failing {
-            wire.history.has_failed = true;
+            connection.history.has_failed = true;
             return Err(Errno::NOBUFS);
         }
         if let Some(error) = ours.error.take() {
-            wire.history.has_seen_end = true;
+            connection.history.has_seen_end = true;
             return Err(error);
         }
         if ours.is_broken || ours.has_ended {
-            wire.history.has_seen_end |= ours.is_broken;
+            connection.history.has_seen_end |= ours.is_broken;
             return Err(Errno::PIPE);
         }
         let count = left[0].len() + left[1].len();
         if count == 0 {
-            self.break_promise(&format!("wire {id}: nothing is sent"));
+            self.break_promise(&format!("connection {id}: nothing is sent"));
             return Ok(0);
         }
         let room = ours.sends_max.saturating_sub(ours.to_send.len());
@@ -339,8 +339,8 @@ impl World {
         let of_first = count.min(left[0].len());
         ours.to_send.put(&left[0][..of_first]);
         ours.to_send.put(&left[1][..count - of_first]);
-        wire.history.sent_bytes += count;
-        self.note(|_| format!("wire {id}: we send {count} bytes"));
+        connection.history.sent_bytes += count;
+        self.note(|_| format!("connection {id}: we send {count} bytes"));
         self.send_to_them(id);
         Ok(count)
     }
@@ -349,16 +349,16 @@ impl World {
     pub(super) fn end(&mut self, id: usize) -> Result<(), Errno> {
         self.spend();
         let (now, is_acceptor) = (self.now, self.is_acceptor);
-        let wire = &mut self.wires[id];
-        if wire.ours.is_broken {
-            wire.history.has_seen_end = true;
+        let connection = &mut self.connections[id];
+        if connection.ours.is_broken {
+            connection.history.has_seen_end = true;
             return Err(Errno::NOTCONN);
         }
-        wire.ours.has_ended = true;
-        wire.history.ended_at = Some(now);
-        wire.history.is_turned_away = is_acceptor;
+        connection.ours.has_ended = true;
+        connection.history.ended_at = Some(now);
+        connection.history.is_turned_away = is_acceptor;
         self.turned_away += usize::from(is_acceptor);
-        self.note(|_| format!("wire {id}: we end our side"));
+        self.note(|_| format!("connection {id}: we end our side"));
         self.send_to_them(id);
         Ok(())
     }
@@ -368,15 +368,15 @@ impl World {
         self.spend();
         self.judge_close(id);
         self.forget_socket(id);
-        let wire = &mut self.wires[id];
-        wire.stage = Stage::Closed;
-        self.turned_away -= usize::from(wire.history.is_turned_away);
-        if wire.ours.resets_on_close || !wire.ours.received.is_empty() {
+        let connection = &mut self.connections[id];
+        connection.stage = Stage::Closed;
+        self.turned_away -= usize::from(connection.history.is_turned_away);
+        if connection.ours.resets_on_close || !connection.ours.received.is_empty() {
             return self.reset(id);
         }
-        if !wire.ours.is_broken {
-            wire.ours.has_ended = true;
-            self.note(|_| format!("wire {id}: we close"));
+        if !connection.ours.is_broken {
+            connection.ours.has_ended = true;
+            self.note(|_| format!("connection {id}: we close"));
             self.send_to_them(id);
         }
     }

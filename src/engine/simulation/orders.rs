@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -14,12 +13,11 @@ use crate::engine::Prepared;
 use crate::engine::change::{Change, Kept, Retired};
 use crate::engine::home::{Home, Order};
 use crate::engine::listener::{ListenAddr, Listener, ListenerOptions};
-use crate::engine::simulation::handles::SimulatedListener;
 use crate::engine::simulation::world::{self, Event, World};
 
 /// Orders to come, and what has come of the others.
 #[derive(Debug, Default)]
-pub(super) struct Stop {
+pub(super) struct Orders {
     pub(super) steps: VecDeque<Step>,
     changes: Vec<Ordered>,
     closing: Vec<Receiver<Infallible>>,
@@ -64,7 +62,7 @@ const OPTIONS: ListenerOptions = ListenerOptions {
 
 /// Gives the next order.
 pub(super) fn give() {
-    let Some(step) = world::within(|world| world.stop.steps.pop_front()) else {
+    let Some(step) = world::within(|world| world.orders.steps.pop_front()) else {
         return;
     };
     world::within(|world| world.note(|_| format!("order: {step:?}")));
@@ -74,7 +72,7 @@ pub(super) fn give() {
         Step::Probe => world::within(World::probe),
         Step::StopNewcomers => {
             world::within(|world| {
-                world.stop.began = Some(world.now);
+                world.orders.began = Some(world.now);
                 world.schedule(ON_THE_WAY, Event::Order);
             });
             Some(Order::StopNewcomers)
@@ -95,35 +93,36 @@ fn change() -> Order {
         is_adding.then(|| world.random.usize(0..world.services.len()))
     });
     if let Some(service) = added {
-        let (door, listener) = open(service);
+        let (number, listener) = open(service);
         change.added.push((listener, service));
-        ordered.added.push(door);
+        ordered.added.push(number);
     }
     let (done_tx, done) = crossbeam_channel::bounded(1);
     world::within(|world| {
         world.note(|_| format!("changes {ordered:?}"));
-        world.stop.changes.push(Ordered { done, ..ordered });
+        world.orders.changes.push(Ordered { done, ..ordered });
     });
     let pools = Vec::new();
     Order::Change(Box::new(Prepared { change, pools }), done_tx)
 }
 
-/// A listener for a service; others hold it too, now and then.
+/// A listener for a service, and its number; others hold it too, now and then.
 pub(super) fn open(service: usize) -> (usize, Listener) {
-    let (door, addr, outlives_us, simulated): (usize, SocketAddr, bool, SimulatedListener) =
-        world::within(|world| {
-            let defers = world.random.u8(0..3) == 0;
-            let (door, simulated) = world.open_door(service, defers);
-            let outlives_us = world.random.u8(0..4) == 0;
-            world.doors[door].outlives_us = outlives_us;
-            (door, world.doors[door].addr, outlives_us, simulated)
-        });
+    let (number, simulated) = world::within(|world| {
+        let defers = world.random.u8(0..3) == 0;
+        let outlives_us = world.random.u8(0..4) == 0;
+        world.open_listener(service, defers, outlives_us)
+    });
+    let (addr, outlives_us) = world::within(|world| {
+        let listener = &world.listeners[number];
+        (listener.addr, listener.outlives_us)
+    });
     let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).expect("descriptors");
     let listener = Listener::simulate(fd, addr, simulated);
     if outlives_us {
-        (door, listener.kept_by_others())
+        (number, listener.kept_by_others())
     } else {
-        (door, listener)
+        (number, listener)
     }
 }
 
@@ -140,27 +139,27 @@ impl World {
         };
         for number in 0..self.services.len() {
             if self.random.bool() {
-                let service = self.services[number].next(&self.terms, self.now);
+                let service = self.services[number].next(&self.bounds, self.now);
                 change.services.push((number, service));
                 ordered.services.push(number);
             }
         }
-        for number in 0..self.doors.len() {
-            let door = &self.doors[number];
-            if !door.is_served || door.is_retired {
+        for number in 0..self.listeners.len() {
+            let listener = &self.listeners[number];
+            if !listener.is_served || listener.is_retired {
                 continue;
             }
-            let addr = ListenAddr::Tcp(door.addr);
+            let addr = ListenAddr::Tcp(listener.addr);
             match self.random.u8(0..6) {
                 0 => {
-                    let is_shared = self.doors[number].outlives_us;
+                    let is_shared = self.listeners[number].outlives_us;
                     change.retired.push(Retired { addr, is_shared });
-                    self.doors[number].is_retired = true;
+                    self.listeners[number].is_retired = true;
                     ordered.retired.push(number);
                 }
                 1 => {
                     let service = self.successor(number);
-                    self.doors[number].services.push(service);
+                    self.listeners[number].services.push(service);
                     ordered.reassigned.push(number);
                     change.kept.push(Kept {
                         addr,
@@ -175,60 +174,60 @@ impl World {
     }
 
     /// A service that is like that of a listener: itself, if there is no other.
-    fn successor(&mut self, door: usize) -> usize {
-        let kind = self.services[self.service_of(door)].kind;
+    fn successor(&mut self, listener: usize) -> usize {
+        let kind = self.services[self.service_of(listener)].kind;
         let alike = self.services.iter().filter(|service| service.kind == kind);
         let alike: Vec<usize> = alike.map(|service| service.number).collect();
         *self.random.choice(&alike).expect("invariant: itself")
     }
 
     /// The service of a listener, as far as it was ordered.
-    pub(super) fn service_of(&self, door: usize) -> usize {
-        *self.doors[door]
+    pub(super) fn service_of(&self, listener: usize) -> usize {
+        *self.listeners[listener]
             .services
             .last()
             .expect("invariant: the first one stays")
     }
 
     fn close_retired(&mut self) -> Option<Order> {
-        if !self.stop.changes.is_empty() {
+        if !self.orders.changes.is_empty() {
             // Not before the server has said that it has changed.
-            self.stop.steps.push_front(Step::CloseRetired);
+            self.orders.steps.push_front(Step::CloseRetired);
             self.schedule(ON_THE_WAY, Event::Order);
             return None;
         }
         let (closed_tx, closed_rx) = crossbeam_channel::bounded(0);
-        self.stop.closing.push(closed_rx);
+        self.orders.closing.push(closed_rx);
         Some(Order::CloseRetired(closed_tx))
     }
 
     fn probe(&mut self) -> Option<Order> {
-        if self.stop.probe.is_some() {
+        if self.orders.probe.is_some() {
             return None;
         }
         let pools = self.pools;
         let (back_tx, back) = crossbeam_channel::bounded(pools);
-        self.stop.probe = Some((back, pools));
+        self.orders.probe = Some((back, pools));
         Some(Order::Probe(back_tx))
     }
 
     fn drain(&mut self) -> Option<Order> {
-        let began = self.stop.began.unwrap_or(self.now);
-        let half_open_max = HALF_OPEN_MAX.min(self.terms.grace_period);
+        let began = self.orders.began.unwrap_or(self.now);
+        let half_open_max = HALF_OPEN_MAX.min(self.bounds.grace_period);
         if self.now < began + half_open_max && self.is_anyone_half_open() {
-            self.stop.steps.push_front(Step::Drain);
+            self.orders.steps.push_front(Step::Drain);
             self.schedule(ON_THE_WAY, Event::Order);
             return None;
         }
-        let until = began + self.terms.grace_period;
-        self.stop.until = Some(until);
+        let until = began + self.bounds.grace_period;
+        self.orders.until = Some(until);
         let until = self.instant(until);
         Some(Order::Drain { until })
     }
 
     /// Takes in what has come of orders.
-    pub(super) fn hear(&mut self) {
-        let mut changes = std::mem::take(&mut self.stop.changes);
+    pub(super) fn take_answers(&mut self) {
+        let mut changes = std::mem::take(&mut self.orders.changes);
         changes.retain(|ordered| match ordered.done.try_recv() {
             Ok(Ok(())) => {
                 self.note_taken(ordered);
@@ -244,45 +243,46 @@ impl World {
                 false
             }
         });
-        self.stop.changes = changes;
-        self.stop
+        self.orders.changes = changes;
+        self.orders
             .closing
             .retain(|closing| closing.try_recv() == Err(TryRecvError::Empty));
-        if let Some((back, missing)) = &mut self.stop.probe {
+        if let Some((back, missing)) = &mut self.orders.probe {
             *missing -= back.try_iter().count();
             if *missing == 0 {
-                self.stop.probe = None;
+                self.orders.probe = None;
             }
         }
     }
 
     fn note_taken(&mut self, ordered: &Ordered) {
         for number in &ordered.services {
-            let versions = self.services[*number].versions.iter_mut();
             // Changes are answered in the order in which they were ordered.
-            let first = versions.into_iter().find(|version| version.is_open());
+            let mut versions = self.services[*number].versions.iter_mut();
+            let first = versions.find(|version| version.is_open());
             if let Some(version) = first {
                 version.served_at = Some(self.now);
             }
         }
-        for door in &ordered.added {
-            self.doors[*door].is_served = true;
+        for listener in &ordered.added {
+            self.listeners[*listener].is_served = true;
         }
         self.note(|_| "the change is taken".to_owned());
     }
 
     fn note_refused(&mut self, ordered: &Ordered, error: &io::Error) {
         for number in &ordered.services {
-            let versions = self.services[*number].versions.iter_mut();
-            let first = versions.into_iter().find(|version| version.is_open());
+            let mut versions = self.services[*number].versions.iter_mut();
+            let first = versions.find(|version| version.is_open());
             if let Some(version) = first {
                 version.is_refused = true;
             }
         }
-        for door in &ordered.retired {
-            self.doors[*door].is_retired = false;
+        for listener in &ordered.retired {
+            self.listeners[*listener].is_retired = false;
         }
-        if ordered.added.iter().any(|door| !self.doors[*door].is_shut) {
+        let mut added = ordered.added.iter();
+        if added.any(|listener| !self.listeners[*listener].is_shut) {
             self.break_promise("a change was refused, and a listener of it is still there");
         }
         self.note(|_| format!("the change is refused: {error}"));
@@ -290,6 +290,8 @@ impl World {
 
     /// Whether every order has been done as far as that can be seen.
     pub(super) fn are_orders_done(&self) -> bool {
-        self.stop.changes.is_empty() && self.stop.closing.is_empty() && self.stop.probe.is_none()
+        self.orders.changes.is_empty()
+            && self.orders.closing.is_empty()
+            && self.orders.probe.is_none()
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::simulation::world::{Event, World, up_to};
 pub(super) struct Peer {
     pub(super) plan: Plan,
     pub(super) addr: SocketAddr,
-    pub(super) wire: Option<usize>,
+    pub(super) connection: Option<usize>,
     pub(super) tries: usize,
     is_due: bool,
     sent: usize,
@@ -49,7 +49,7 @@ pub(super) enum End {
 /// What a peer is going to do.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) door: usize,
+    pub(super) listener: usize,
     pub(super) ask: Ask,
 
     /// The request, and whatever it sends beside that.
@@ -84,9 +84,12 @@ enum How {
     Vanish,
 }
 
+/// What a peer that is brisk waits from one thing to the next.
+const BRISK_PAUSE_MAX: Duration = Duration::from_millis(20);
+
 impl Plan {
     /// A plan for a listener of a service of this kind.
-    pub(super) fn new(random: &mut Rng, door: usize, kind: Kind) -> Self {
+    pub(super) fn new(random: &mut Rng, listener: usize, kind: Kind) -> Self {
         let ask = Ask::new(random, kind);
         let mut bytes = ask.bytes();
         let ends = ask.needs_end() || random.u8(0..4) == 0;
@@ -101,7 +104,7 @@ impl Plan {
         }
         let second = Duration::from_secs(1);
         let mut plan = Self {
-            door,
+            listener,
             piece_max: *random.choice(&[1, 7, usize::MAX]).expect("invariant: some"),
             pause_max: up_to(random, second / 5),
             ends,
@@ -152,6 +155,11 @@ impl Plan {
         self.leaves.is_none() && self.dribbles == 0 && self.reads_after.is_some_and(is_prompt)
     }
 
+    /// Whether it also reads as fast as it can.
+    pub(super) fn is_brisk(&self) -> bool {
+        self.is_faithful() && self.reads_at_once >= 4096 && self.pause_max <= BRISK_PAUSE_MAX
+    }
+
     /// Whether its first so many bytes are the whole request.
     pub(super) fn is_complete_with(&self, bytes: usize) -> bool {
         self.ask != Ask::Half && bytes >= self.ask.bytes().len()
@@ -168,13 +176,13 @@ impl Peer {
 
 impl World {
     /// Somebody connects after so long.
-    pub(super) fn invite(&mut self, plan: Plan, addr: SocketAddr, after: Duration) {
+    pub(super) fn add_peer(&mut self, plan: Plan, addr: SocketAddr, after: Duration) {
         let number = self.peers.len();
         self.note(|_| format!("peer {number} is going to connect: {plan:?}"));
         self.peers.push(Peer {
             plan,
             addr,
-            wire: None,
+            connection: None,
             tries: 0,
             is_due: true,
             sent: 0,
@@ -204,24 +212,24 @@ impl World {
     }
 
     /// A peer does what it is about to do.
-    pub(super) fn act(&mut self, number: usize) {
+    pub(super) fn peer_acts(&mut self, number: usize) {
         let peer = &mut self.peers[number];
         peer.is_due = false;
         if peer.is_gone {
             return;
         }
-        let Some(id) = peer.wire else {
+        let Some(id) = peer.connection else {
             return self.connect(number);
         };
-        if self.wires[id].theirs.has_heard_reset {
-            self.wires[id].theirs.is_closed = true;
+        if self.connections[id].theirs.has_heard_reset {
+            self.connections[id].theirs.is_closed = true;
             return self.finish_peer(number, End::Reset);
         }
-        let has_sent = self.speak(number, id);
+        let has_sent = self.send_piece(number, id);
         if self.leave(number, id) {
             return;
         }
-        let has_read = self.listen(number, id);
+        let has_read = self.read_piece(number, id);
         let has_dribbled = self.peers[number].end.is_some() && self.dribble(number, id);
         if has_sent || has_read || has_dribbled {
             self.wake_peer(number);
@@ -229,17 +237,17 @@ impl World {
     }
 
     /// Sends a piece of what is left, or ends the side. Whether there was any.
-    fn speak(&mut self, number: usize, id: usize) -> bool {
+    fn send_piece(&mut self, number: usize, id: usize) -> bool {
         let peer = &mut self.peers[number];
-        let wire = &mut self.wires[id];
+        let connection = &mut self.connections[id];
         let left = &peer.plan.bytes.as_bytes()[peer.sent..];
-        if wire.theirs.has_ended || (left.is_empty() && !peer.plan.ends) {
+        if connection.theirs.has_ended || (left.is_empty() && !peer.plan.ends) {
             return false;
         }
         let count = left.len().min(peer.plan.piece_max);
-        wire.theirs.to_send.put(&left[..count]);
+        connection.theirs.to_send.put(&left[..count]);
         peer.sent += count;
-        wire.theirs.has_ended = peer.sent == peer.plan.bytes.len() && peer.plan.ends;
+        connection.theirs.has_ended = peer.sent == peer.plan.bytes.len() && peer.plan.ends;
         self.send_to_us(id);
         true
     }
@@ -258,13 +266,13 @@ impl World {
         match leave.how {
             How::Close => self.close_peer(id),
             How::Reset => {
-                self.wires[id].theirs.resets = true;
-                self.wires[id].theirs.is_closed = true;
+                self.connections[id].theirs.resets = true;
+                self.connections[id].theirs.is_closed = true;
                 self.send_to_us(id);
             }
             How::Vanish => {
-                self.wires[id].is_cut = true;
-                let after = self.weather.user_timeout;
+                self.connections[id].is_cut = true;
+                let after = self.conditions.user_timeout;
                 self.schedule(after, Event::GivenUp(id));
             }
         }
@@ -273,25 +281,27 @@ impl World {
     }
 
     /// Reads what is there. Whether there was any.
-    fn listen(&mut self, number: usize, id: usize) -> bool {
+    fn read_piece(&mut self, number: usize, id: usize) -> bool {
         let now = self.now;
         let peer = &mut self.peers[number];
-        let wire = &mut self.wires[id];
+        let connection = &mut self.connections[id];
         let Some(after) = peer.plan.reads_after else {
             return false;
         };
-        let from = wire.history.connected_at + after;
+        let from = connection.history.connected_at + after;
         if now < from {
-            peer.is_due = true;
-            self.schedule(from.saturating_sub(now), Event::Peer(number));
+            let has_more_to_say = peer.sent < peer.plan.bytes.len();
+            if !has_more_to_say && !std::mem::replace(&mut peer.is_due, true) {
+                self.schedule(from.saturating_sub(now), Event::Peer(number));
+            }
             return false;
         }
-        let theirs = &mut wire.theirs;
+        let theirs = &mut connection.theirs;
         let count = theirs.received.len().min(peer.plan.reads_at_once);
         peer.got.extend_from_slice(theirs.received.take(count));
         let has_ended = theirs.received.is_empty() && theirs.has_heard_end;
-        let has_more_to_come = !wire.ours.to_send.is_empty() || wire.ours.has_ended;
-        if count > 0 && has_more_to_come && !wire.theirs.has_heard_end {
+        let has_more_to_come = !connection.ours.to_send.is_empty() || connection.ours.has_ended;
+        if count > 0 && has_more_to_come && !connection.theirs.has_heard_end {
             self.send_to_them(id);
         }
         let peer = &mut self.peers[number];
@@ -304,12 +314,12 @@ impl World {
 
     /// It has read the end: sends what it still wants to, and closes. Whether it is still there.
     fn dribble(&mut self, number: usize, id: usize) -> bool {
-        let is_silent = self.wires[id].theirs.has_ended;
+        let is_silent = self.connections[id].theirs.has_ended;
         let peer = &mut self.peers[number];
         if peer.plan.dribbles > 0 && !is_silent {
             peer.plan.dribbles -= 1;
             peer.is_due = true;
-            self.wires[id].theirs.to_send.put(b".");
+            self.connections[id].theirs.to_send.put(b".");
             self.send_to_us(id);
             self.schedule(Duration::from_millis(300), Event::Peer(number));
             return false;
@@ -320,7 +330,7 @@ impl World {
     }
 
     fn close_peer(&mut self, id: usize) {
-        let theirs = &mut self.wires[id].theirs;
+        let theirs = &mut self.connections[id].theirs;
         theirs.is_closed = true;
         theirs.has_ended = true;
         theirs.resets = !theirs.received.is_empty();

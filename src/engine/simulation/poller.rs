@@ -73,12 +73,12 @@ pub(in crate::engine) fn wait(timeout: Option<Duration>, max: usize, keys: &mut 
         world.note_readiness();
         world.may_have_rung = true;
         let until = timeout.map(|timeout| world.now + timeout);
-        (until, world.chance(world.weather.false_alarms))
+        (until, world.chance(world.conditions.false_alarms))
     });
     // Ends with something to tell, or with the time.
     while !is_disturbed && !world::within(World::has_something) && world::pass(until) {}
     let (is_late, is_told_before) = world::within(|world| {
-        let is_late = world.chance(world.weather.oversleeps);
+        let is_late = world.chance(world.conditions.oversleeps);
         // Who has to wait for the processor hardly ever has its events by then.
         (is_late, world.random.u8(0..8) == 0)
     });
@@ -86,7 +86,7 @@ pub(in crate::engine) fn wait(timeout: Option<Duration>, max: usize, keys: &mut 
         world::within(|world| world.tell(max, keys));
     }
     if is_late {
-        let until = world::within(|world| world.now + world.up_to(world.weather.oversleeps_max));
+        let until = world::within(|world| world.now + world.up_to(world.conditions.oversleeps_max));
         while world::pass(Some(until)) {}
     }
     world::within(|world| {
@@ -100,7 +100,7 @@ pub(in crate::engine) fn wait(timeout: Option<Duration>, max: usize, keys: &mut 
 impl World {
     fn watch(&mut self, source: SimulatedSource, key: Key, flags: EventFlags) -> Result<(), Errno> {
         self.spend();
-        if self.chance(self.weather.watch_failures) {
+        if self.chance(self.conditions.watch_failures) {
             return Err(Errno::NOSPC);
         }
         self.note_readiness();
@@ -121,8 +121,8 @@ impl World {
     }
 
     /// Its socket is closed.
-    pub(super) fn forget_socket(&mut self, wire: usize) {
-        self.watches.remove(&SimulatedSource::Socket(wire));
+    pub(super) fn forget_socket(&mut self, connection: usize) {
+        self.watches.remove(&SimulatedSource::Socket(connection));
         self.descriptors -= 1;
     }
 
@@ -169,16 +169,16 @@ impl World {
         };
         let (flags, is_armed) = (watch.flags, watch.is_armed);
         match source {
-            SimulatedSource::Listener(door) => {
-                flags.contains(EventFlags::IN) && !self.doors[door].queue.is_empty()
+            SimulatedSource::Listener(listener) => {
+                flags.contains(EventFlags::IN) && !self.listeners[listener].queue.is_empty()
             }
             SimulatedSource::Socket(_) if !is_armed => false,
             SimulatedSource::Socket(id) => {
-                let wire = &self.wires[id];
-                let ours = &wire.ours;
+                let connection = &self.connections[id];
+                let ours = &connection.ours;
                 let has_ended = ours.peer_has_ended || ours.is_broken;
                 let has_room = ours.to_send.len() < ours.sends_max;
-                debug_assert_eq!(wire.stage, Stage::Open);
+                debug_assert_eq!(connection.stage, Stage::Open);
                 ours.is_broken
                     || (ours.peer_has_ended && ours.has_ended)
                     || (flags.contains(EventFlags::IN) && (!ours.received.is_empty() || has_ended))
@@ -186,7 +186,7 @@ impl World {
                     || (flags.contains(EventFlags::OUT) && has_room)
                     // Of errors and hang-ups the kernel is sure.
                     || (flags.intersects(EventFlags::IN | EventFlags::OUT)
-                        && self.chance(self.weather.false_alarms / 100))
+                        && self.chance(self.conditions.false_alarms / 100))
             }
         }
     }

@@ -1,12 +1,15 @@
-//! What has to hold after every step: P1, P3, P5 and P7 of the design, and that nobody is forgotten.
+//! What has to hold after every step: P1 to P7 of the design, as far as an engine has part in them, and
+//! that nobody is forgotten.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::engine::Report;
 use crate::engine::acceptor::Acceptor;
 use crate::engine::acceptor::inspection::Inspection;
 use crate::engine::access_log::AccessRecord;
+use crate::engine::simulation::network::Stage;
 use crate::engine::simulation::services::Service;
 use crate::engine::simulation::world::World;
 use crate::exchange::outcome::Outcome;
@@ -27,6 +30,14 @@ const LOOKED_AT: Duration = Duration::from_millis(30);
 /// What the last of those who linger has at least when a stop doesn't wait for it.
 const LAST_LINGER: Duration = Duration::from_millis(100);
 
+/// How long a stop waits for requests.
+const DRAIN_REQUEST: Duration = Duration::from_secs(1);
+
+/// How long the first one in a queue that a successor will have waits at the most, and for how many
+/// turns after that. P6: a restart stalls nobody for more than a second.
+const QUEUED_MAX: Duration = Duration::from_millis(1_200);
+const QUEUED_TURNS_MAX: usize = 5;
+
 /// Turns that an acceptor may take for nothing: each event, order and order of the clock may give it
 /// some. More is a spin.
 const TURNS_PER_EVENT: u64 = 20;
@@ -38,11 +49,15 @@ const REST_MAX: Duration = Duration::from_secs(60);
 
 /// What is looked at from one turn to the next.
 #[derive(Debug, Default)]
-pub(super) struct Watchman {
+pub(super) struct Checks {
     turns: u64,
 
     /// Since when connections are seen to be over their time.
     overdue: BTreeMap<(usize, Instant), Duration>,
+
+    /// Who is the first in a queue that a successor will have: since when, and for how many
+    /// turns too long.
+    first_in_queue: BTreeMap<usize, (Duration, usize)>,
 
     /// When the last turn was over.
     turned_at: Duration,
@@ -55,7 +70,7 @@ pub(super) struct Watchman {
     closed: u64,
 }
 
-impl Watchman {
+impl Checks {
     /// Before a turn: it must not sleep past a deadline.
     pub(super) fn judge_sleep(&mut self, world: &mut World, acceptor: &Acceptor) {
         let now = world.instant(world.now);
@@ -66,7 +81,7 @@ impl Watchman {
                 world.break_promise(&format!("it sleeps {sleep:?}, past a deadline"));
             }
         }
-        if let Some(until) = world.stop.until.filter(|_| acceptor.is_draining()) {
+        if let Some(until) = world.orders.until.filter(|_| acceptor.is_draining()) {
             let latest = until.saturating_sub(world.now) + SLACK;
             if sleep.is_none_or(|sleep| sleep > latest) {
                 world.break_promise(&format!("it sleeps {sleep:?}, past the grace period"));
@@ -103,6 +118,7 @@ impl Watchman {
             let there_were = world.accepted;
             world.break_promise(&format!("P1: {accepted} counted, {there_were} accepted"));
         }
+        Self::judge_sources(world);
         if let Some(table) = inspection.overgrown {
             world.break_promise(&format!("P5: {table} is beyond its bound"));
         }
@@ -111,11 +127,65 @@ impl Watchman {
             world.break_promise(&format!("{sockets} sockets for {inspection:?}"));
         }
         self.judge_overdue(world, &inspection);
+        self.judge_queues(world);
+        let latest = world.instant(world.now + DRAIN_REQUEST + TICK);
+        if acceptor.is_stopping() && inspection.last_request > Some(latest) {
+            world.break_promise("P7: it stops, and has more than a second for a request");
+        }
         if acceptor.is_stopping() && self.closed_before.is_none() {
             self.closed_before = Some((self.closed, closed));
         }
         self.closed = closed;
         self.judge_pace(world);
+    }
+
+    /// Who has come by a listener that outlives us waits for the successor, but not for long.
+    fn judge_queues(&mut self, world: &mut World) {
+        if !world.conditions.accepts_always() {
+            return;
+        }
+        let before = std::mem::take(&mut self.first_in_queue);
+        for listener in world
+            .listeners
+            .iter()
+            .filter(|listener| listener.outlives_us && !listener.is_shut)
+        {
+            let Some(first) = listener.queue.front() else {
+                continue;
+            };
+            let (since, turns) = before.get(first).copied().unwrap_or((world.now, 0));
+            let is_late = world.now > since + QUEUED_MAX;
+            let waits = (since, turns + usize::from(is_late));
+            self.first_in_queue.insert(*first, waits);
+        }
+        let mut waits = self.first_in_queue.values();
+        if waits.any(|(_, turns)| *turns > QUEUED_TURNS_MAX) {
+            world.break_promise("P6: somebody waits for the successor for too long");
+        }
+    }
+
+    /// No source has more exchanges with a service than it may.
+    fn judge_sources(world: &mut World) {
+        let mut exchanges = BTreeMap::new();
+        for connection in &world.connections {
+            let is_exchange =
+                connection.stage == Stage::Open && connection.history.ended_at.is_none();
+            // One that was of several services says nothing about either.
+            if let ([service], true) =
+                (&*world.listeners[connection.listener].services, is_exchange)
+            {
+                let source = (*service, world.peers[connection.peer].addr.ip());
+                *exchanges.entry(source).or_insert(0) += 1;
+            }
+        }
+        let is_too_many = |((service, _), count): &(&(usize, IpAddr), &usize)| {
+            let max = world.services[*service].source_limits.max_connections;
+            max > 0 && **count > max
+        };
+        if let Some((source, count)) = exchanges.iter().find(is_too_many) {
+            let what = format!("P5: {count} exchanges of {source:?}");
+            world.break_promise(&what);
+        }
     }
 
     /// Who is seen to be over time at the end of a turn must not be so after one that began a tick
@@ -168,7 +238,7 @@ impl Watchman {
         if report.abandoned as u64 != abandoned {
             world.break_promise(&format!("P7: {report:?}, and {abandoned} abandoned"));
         }
-        let is_early = world.stop.until.is_some_and(|until| world.now < until);
+        let is_early = world.orders.until.is_some_and(|until| world.now < until);
         if is_early && report.abandoned > 0 {
             world.break_promise("P7: abandoned before the grace period was over");
         }
@@ -179,11 +249,12 @@ impl Watchman {
 pub(super) fn judge_rest(world: &mut World, acceptor: &Acceptor) {
     let inspection = acceptor.inspect(world.instant(world.now));
     let queued = world
-        .doors
+        .listeners
         .iter()
-        .any(|door| !door.is_shut && !door.queue.is_empty());
+        .any(|listener| !listener.is_shut && !listener.queue.is_empty());
     let tasks: usize = acceptor.queue_lengths().iter().sum();
-    if inspection.open + inspection.turned_away + tasks > 0 || queued {
+    let left = inspection.open + inspection.turned_away + inspection.exchanges + tasks;
+    if left > 0 || queued {
         world.break_promise(&format!(
             "at rest, and {inspection:?}; in a queue: {queued}"
         ));
@@ -192,14 +263,14 @@ pub(super) fn judge_rest(world: &mut World, acceptor: &Acceptor) {
         let descriptors = world.descriptors;
         world.break_promise(&format!("at rest, and {descriptors} descriptors"));
     }
-    if let Some(work) = world.works.iter().find(|work| work.is_forgotten()) {
+    if let Some(work) = world.jobs.iter().find(|work| work.is_forgotten()) {
         let what = format!("at rest, and whoever makes this was not told to leave it: {work:?}");
         world.break_promise(&what);
     }
     if !world.are_orders_done() {
         world.break_promise(&format!(
             "at rest, and orders are not done: {:?}",
-            world.stop
+            world.orders
         ));
     }
 }
@@ -216,14 +287,16 @@ pub(super) fn judge_peers(world: &mut World, records: &[AccessRecord], stuck: us
     let mut without = 0;
     for number in 0..world.peers.len() {
         let peer = &world.peers[number];
-        let Some(id) = peer.wire else { continue };
+        let Some(id) = peer.connection else { continue };
         let record = by_port.remove(&peer.addr.port());
-        let is_accepted = world.wires[id].history.accepted_at.is_some();
+        let is_accepted = world.connections[id].history.accepted_at.is_some();
         without += usize::from(is_accepted && record.is_none());
         let wrong = record.and_then(|record| world.judge_peer(number, id, record));
         if let Some(wrong) = wrong {
             let outcome = record.map(|record| record.outcome);
-            world.break_promise(&format!("peer {number}, wire {id}, {outcome:?}: {wrong}"));
+            world.break_promise(&format!(
+                "peer {number}, connection {id}, {outcome:?}: {wrong}"
+            ));
         }
     }
     if without > stuck || !by_port.is_empty() {
@@ -236,7 +309,7 @@ pub(super) fn judge_peers(world: &mut World, records: &[AccessRecord], stuck: us
 impl World {
     /// Whether connections may be cut that have not ended, since a stop has to be over.
     pub(super) fn may_cut(&self) -> bool {
-        self.stop
+        self.orders
             .until
             .is_some_and(|until| until <= self.now + SLACK)
     }
@@ -252,36 +325,36 @@ impl World {
     /// P3: what was sent whole must not be destroyed by the close.
     pub(super) fn judge_close(&mut self, id: usize) {
         let bound = self.bound(id);
-        let may_cut = self.may_cut();
-        let wire = &mut self.wires[id];
-        let (ours, history) = (&wire.ours, &mut wire.history);
+        let connection = &mut self.connections[id];
+        let (ours, history) = (&connection.ours, &mut connection.history);
         history.bound = bound;
         if history.sent_bytes == 0 || history.has_seen_end || history.has_failed || ours.is_broken {
             return;
         }
         let wrong = match history.ended_at {
-            // Nobody is there anymore who would take it home from a worker.
-            None if ours.resets_on_close || may_cut => return,
+            None if ours.resets_on_close => return,
             None => "P3: it is closed, and our side was not ended",
             Some(_) if bound.is_some() && !ours.resets_on_close => return,
             Some(_) if ours.resets_on_close => "P3: it is reset, and all was sent",
             Some(_) => "P3: it is closed before the peer has ended its side",
         };
-        self.break_promise(&format!("wire {id}: {wrong}"));
+        self.break_promise(&format!("connection {id}: {wrong}"));
     }
 
     /// What allows the server to linger no longer.
     fn bound(&self, id: usize) -> Option<&'static str> {
-        let history = &self.wires[id].history;
+        let history = &self.connections[id].history;
         let ended_at = history.ended_at?;
         let lingered = self.now.saturating_sub(ended_at) + TURN_MAX;
         let silent = self.now.saturating_sub(history.heard_at.max(ended_at)) + TURN_MAX;
-        let linger = &self.terms.linger;
+        let linger = &self.bounds.linger;
         if self.may_cut() {
             return Some("the grace period is over");
         }
-        let is_draining = self.stop.until.is_some();
-        if is_draining && lingered >= LAST_LINGER && self.doors.iter().any(|door| door.outlives_us)
+        let is_draining = self.orders.until.is_some();
+        if is_draining
+            && self.now + SLACK >= ended_at + LAST_LINGER
+            && self.listeners.iter().any(|listener| listener.outlives_us)
         {
             return Some("a successor waits");
         }

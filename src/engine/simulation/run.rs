@@ -12,12 +12,12 @@ use crate::engine::access_log::{AccessLog, AccessRecord, Recorded};
 use crate::engine::change::Change;
 use crate::engine::discipline::Waits;
 use crate::engine::home::Home;
-use crate::engine::simulation::hands;
 use crate::engine::simulation::orders::{self, Step};
 use crate::engine::simulation::peers::Plan;
-use crate::engine::simulation::promises::{self, Watchman};
+use crate::engine::simulation::promises::{self, Checks};
 use crate::engine::simulation::services::{self, Service};
 use crate::engine::simulation::trace::Trace;
+use crate::engine::simulation::workers;
 use crate::engine::simulation::world::{self, Event, World};
 use crate::engine::tests::metrics;
 use crate::engine::worker::{self, Pool, PoolOptions};
@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 
 /// What a run has come to.
 #[derive(Debug)]
-pub(super) struct Ran {
+pub(super) struct Summary {
     /// How many connections ended in each way.
     pub(super) outcomes: [u64; Outcome::ALL.len()],
     pub(super) trace: Trace,
@@ -40,12 +40,15 @@ pub(super) struct Ran {
 const PEERS_MAX: usize = 60;
 const COMING: Duration = Duration::from_secs(6);
 
+/// What others do between two turns of the acceptor takes at the most.
+const AWAKE_MAX: Duration = Duration::from_millis(2);
+
 /// Runs `seed`.
-pub(super) fn run(seed: u64, trace: Trace) -> Ran {
+pub(super) fn run(seed: u64, trace: Trace) -> Summary {
     world::begin(World::new(Rng::with_seed(seed), trace));
     let metrics = metrics();
     let mut server = Server::start(&metrics);
-    invite();
+    add_peers();
     plan_orders();
     server.serve();
     let records: Vec<AccessRecord> = server.records.try_iter().collect();
@@ -55,7 +58,7 @@ pub(super) fn run(seed: u64, trace: Trace) -> Ran {
     while world::pass(None) {}
     world::within(|world| promises::judge_peers(world, &records, stuck));
     let world = world::end().expect("invariant: it was begun here");
-    Ran {
+    Summary {
         outcomes: Outcome::ALL.map(|outcome| world.closed_as(outcome)),
         broken: world.broken.clone(),
         trace: world.trace.clone(),
@@ -92,36 +95,44 @@ impl Server {
             .collect();
         world::within(|world| world.pools = pools.len());
         // What a server can't begin with it doesn't begin.
-        let failures = world::within(|world| std::mem::take(&mut world.weather.watch_failures));
+        let failures = world::within(|world| std::mem::take(&mut world.conditions.watch_failures));
         let change = first_change(metrics);
         acceptor.change(change, pools).expect("nothing fails here");
         world::within(|world| {
-            world.weather.watch_failures = failures;
+            world.conditions.watch_failures = failures;
             world
-                .doors
+                .listeners
                 .iter_mut()
-                .for_each(|door| door.is_served = true);
+                .for_each(|listener| listener.is_served = true);
         });
         Self { acceptor, records }
     }
 
     /// Turns until the stop is over, or a promise is broken.
     fn serve(&mut self) {
-        let mut watchman = Watchman::default();
+        let mut checks = Checks::default();
         while world::within(|world| world.broken.is_none()) {
-            if let Some(report) = self.turn(&mut watchman) {
-                world::within(|world| watchman.judge_report(world, report));
+            if let Some(report) = self.turn(&mut checks) {
+                world::within(|world| checks.judge_report(world, report));
                 return;
             }
         }
     }
 
     /// One turn, and what is seen after it. The report, when a stop is over.
-    fn turn(&mut self, watchman: &mut Watchman) -> Option<Report> {
+    fn turn(&mut self, checks: &mut Checks) -> Option<Report> {
         let acceptor = &mut self.acceptor;
+        // Others have their turns while the acceptor is awake, too.
+        let until = world::within(|world| {
+            let is_preempted = world.random.u8(0..4) == 0;
+            is_preempted.then(|| world.now + world.up_to(AWAKE_MAX))
+        });
+        if until.is_some() {
+            while world::pass(until) {}
+        }
         world::within(|world| {
-            world.rouse();
-            watchman.judge_sleep(world, acceptor);
+            world.wake_workers();
+            checks.judge_sleep(world, acceptor);
         });
         let report = match acceptor.turn() {
             Ok(report) => report,
@@ -133,9 +144,9 @@ impl Server {
             }
         };
         world::within(|world| {
-            world.hear();
+            world.take_answers();
             if report.is_none() {
-                watchman.judge_turn(world, acceptor);
+                checks.judge_turn(world, acceptor);
             }
             if std::mem::take(&mut world.is_quiet) && report.is_none() {
                 promises::judge_rest(world, acceptor);
@@ -164,7 +175,7 @@ fn hire(number: usize, max_connections: usize, metrics: &Metrics) -> Pool {
         )
     });
     let (pool, worker) = worker::without_threads(&options, max_connections, &outbox, metrics);
-    hands::hire(worker, options.threads);
+    workers::hire(worker, options.threads);
     pool
 }
 
@@ -176,7 +187,7 @@ fn first_change(metrics: &Metrics) -> Change {
         let (service, listeners) = world::within(|world| {
             let pool = world.random.usize(0..world.pools);
             let mut service = Service::new(&mut world.random, number, pool, counters);
-            let first = service.next(&world.terms, world.now);
+            let first = service.next(&world.bounds, world.now);
             service.versions[0].served_at = Some(world.now);
             world.note(|_| {
                 format!(
@@ -196,20 +207,20 @@ fn first_change(metrics: &Metrics) -> Change {
 }
 
 /// Everybody who is going to come.
-fn invite() {
+fn add_peers() {
     world::within(|world| {
         let crowd = world.random.usize(1..=PEERS_MAX);
         let coming = world.up_to(COMING);
         for number in 0..crowd {
-            let door = world.random.usize(0..world.doors.len());
-            let kind = world.services[world.service_of(door)].kind;
-            let plan = Plan::new(&mut world.random, door, kind);
+            let listener = world.random.usize(0..world.listeners.len());
+            let kind = world.services[world.service_of(listener)].kind;
+            let plan = Plan::new(&mut world.random, listener, kind);
             let source = world.random.u8(1..=5);
             let network = if world.random.u8(0..16) == 0 { 100 } else { 7 };
             let port = u16::try_from(10_000 + number).expect("invariant: few");
             let addr = SocketAddr::from(([198, 51, network, source], port));
             let after = world.up_to(coming);
-            world.invite(plan, addr, after);
+            world.add_peer(plan, addr, after);
         }
     });
 }
@@ -220,12 +231,15 @@ fn plan_orders() {
         for _ in 0..world.random.usize(0..4) {
             let step = [Step::Change, Step::CloseRetired, Step::Probe];
             let step = *world.random.choice(&step).expect("invariant: some");
-            world.stop.steps.push_back(step);
+            world.orders.steps.push_back(step);
         }
         if world.random.bool() {
-            world.stop.steps.extend([Step::StopNewcomers, Step::Drain]);
+            world
+                .orders
+                .steps
+                .extend([Step::StopNewcomers, Step::Drain]);
         }
-        for _ in 0..world.stop.steps.len() {
+        for _ in 0..world.orders.steps.len() {
             let after = world.up_to(COMING);
             world.schedule(after, Event::Order);
         }
@@ -234,8 +248,8 @@ fn plan_orders() {
 
 /// Nothing happens anymore: stops.
 fn stop_now(world: &mut World) {
-    if world.stop.began.is_none() && world.broken.is_none() {
-        world.stop.steps = [Step::StopNewcomers, Step::Drain].into();
+    if world.orders.began.is_none() && world.broken.is_none() {
+        world.orders.steps = [Step::StopNewcomers, Step::Drain].into();
         world.schedule(Duration::ZERO, Event::Order);
     }
 }

@@ -56,7 +56,7 @@ const KINDS: [Kind; 9] = [
 
 /// The bounds of all services in one run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct Bounds {
     pub(super) timeouts: Timeouts,
     pub(super) linger: Linger,
     pub(super) grace_period: Duration,
@@ -104,7 +104,7 @@ const REQUEST_BYTES_MAX: usize = 128;
 /// Who is not let in by a service that is picky.
 pub(super) const DENIED: &str = "198.51.100.0/24";
 
-impl Terms {
+impl Bounds {
     pub(super) fn new(random: &mut Rng) -> Self {
         let mut time = |from: u64, to: u64| Duration::from_millis(random.u64(from..to));
         Self {
@@ -150,7 +150,7 @@ impl Ask {
         }
     }
 
-    /// What goes over the wire.
+    /// What goes over the connection.
     pub(super) fn bytes(&self) -> String {
         match self {
             Self::Whole(Kind::Nothing, _) | Self::Half => String::new(),
@@ -229,7 +229,7 @@ impl Service {
     }
 
     /// The next version, as the engine gets it. It was ordered now.
-    pub(super) fn next(&mut self, terms: &Terms, now: Duration) -> Arc<service::Service> {
+    pub(super) fn next(&mut self, bounds: &Bounds, now: Duration) -> Arc<service::Service> {
         let version = self.versions.len();
         self.versions.push(Version {
             ordered_at: now,
@@ -269,8 +269,8 @@ impl Service {
                 replies,
                 half_close: self.half_close,
             },
-            timeouts: terms.timeouts,
-            linger: terms.linger,
+            timeouts: bounds.timeouts,
+            linger: bounds.linger,
             access: Access {
                 allow: Vec::new(),
                 deny: vec![DENIED.parse().expect("a network")],

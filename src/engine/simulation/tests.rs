@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::engine::simulation::run::{self, Ran};
+use crate::engine::simulation::run::{self, Summary};
 use crate::engine::simulation::trace::Trace;
 use crate::engine::simulation::world;
 use crate::exchange::outcome::Outcome;
@@ -23,13 +23,13 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// Runs a seed. A panic is a broken promise, too.
-fn run(seed: u64, trace: Trace) -> Ran {
-    let ran = catch_unwind(AssertUnwindSafe(|| run::run(seed, trace)));
-    ran.unwrap_or_else(|panic| {
+fn run(seed: u64, trace: Trace) -> Summary {
+    let summary = catch_unwind(AssertUnwindSafe(|| run::run(seed, trace)));
+    summary.unwrap_or_else(|panic| {
         let trace = world::end().map_or(Trace::Off, |world| world.trace);
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Ran {
+        Summary {
             outcomes: [0; Outcome::ALL.len()],
             trace,
             broken: Some(format!("a panic: {}", text.unwrap_or_default())),
@@ -39,7 +39,7 @@ fn run(seed: u64, trace: Trace) -> Ran {
 
 /// Runs the seed once more, and fails with what has happened in the end.
 fn fail(seed: u64) -> ! {
-    let Ran { trace, broken, .. } = run(seed, Trace::kept());
+    let Summary { trace, broken, .. } = run(seed, Trace::kept());
     let lines = trace.lines();
     let lines = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
     panic!(
@@ -60,11 +60,11 @@ fn run_all(seeds: Range<u64>) -> [u64; Outcome::ALL.len()] {
                 .skip(usize::try_from(first).expect("few"))
                 .step_by(threads)
             {
-                let ran = run(seed, Trace::Off);
-                if ran.broken.is_some() {
+                let summary = run(seed, Trace::Off);
+                if summary.broken.is_some() {
                     fail(seed);
                 }
-                for (all, one) in outcomes.iter_mut().zip(ran.outcomes) {
+                for (all, one) in outcomes.iter_mut().zip(summary.outcomes) {
                     *all += one;
                 }
             }
@@ -88,7 +88,7 @@ fn run_all(seeds: Range<u64>) -> [u64; Outcome::ALL.len()] {
 
 #[allow(
     clippy::print_stdout,
-    reason = "who runs one seed by hand wants to read it"
+    reason = "who runs one seed by simulated wants to read it"
 )]
 fn show(trace: &Trace) {
     for line in trace.lines() {
@@ -99,9 +99,9 @@ fn show(trace: &Trace) {
 #[test]
 fn simulation_keeps_its_promises_whatever_the_seed() {
     if let Some(seed) = number("REPLYD_SEED") {
-        let ran = run(seed, Trace::kept());
-        show(&ran.trace);
-        assert_eq!(ran.broken, None, "seed {seed}");
+        let summary = run(seed, Trace::kept());
+        show(&summary.trace);
+        assert_eq!(summary.broken, None, "seed {seed}");
         return;
     }
     let outcomes = run_all(0..number("REPLYD_SEEDS").unwrap_or(SEEDS));

@@ -13,16 +13,16 @@ use fastrand::Rng;
 
 use crate::engine::Limits;
 use crate::engine::home::Home;
+use crate::engine::simulation::conditions::Conditions;
 use crate::engine::simulation::handles::SimulatedSource;
-use crate::engine::simulation::hands::{self, Hand, Work};
-use crate::engine::simulation::listeners::Door;
-use crate::engine::simulation::network::Wire;
-use crate::engine::simulation::orders::{self, Stop};
+use crate::engine::simulation::listeners::ListeningSocket;
+use crate::engine::simulation::network::TcpConnection;
+use crate::engine::simulation::orders::{self, Orders};
 use crate::engine::simulation::peers::Peer;
 use crate::engine::simulation::poller::{Bell, Watch};
-use crate::engine::simulation::services::{Service, Terms};
+use crate::engine::simulation::services::{Bounds, Service};
 use crate::engine::simulation::trace::Trace;
-use crate::engine::simulation::weather::Weather;
+use crate::engine::simulation::workers::{self, SimulatedJob, SimulatedWorker};
 use crate::inbox::{Inbox, Outbox};
 
 /// What happens at some time, and to whom.
@@ -53,7 +53,7 @@ pub(super) enum Event {
 #[allow(clippy::struct_excessive_bools, reason = "each comes on its own")]
 pub(super) struct World {
     pub(super) random: Rng,
-    pub(super) weather: Weather,
+    pub(super) conditions: Conditions,
     pub(super) trace: Trace,
 
     /// Since the beginning.
@@ -63,14 +63,14 @@ pub(super) struct World {
     events_scheduled: u64,
     pub(super) last_event_at: Duration,
 
-    pub(super) wires: Vec<Wire>,
-    pub(super) doors: Vec<Door>,
+    pub(super) connections: Vec<TcpConnection>,
+    pub(super) listeners: Vec<ListeningSocket>,
     pub(super) peers: Vec<Peer>,
-    pub(super) hands: Vec<Hand>,
-    pub(super) works: Vec<Work>,
+    pub(super) workers: Vec<SimulatedWorker>,
+    pub(super) jobs: Vec<SimulatedJob>,
     pub(super) services: Vec<Service>,
-    pub(super) terms: Terms,
-    pub(super) stop: Stop,
+    pub(super) bounds: Bounds,
+    pub(super) orders: Orders,
 
     /// What the poller watches, and the inbox's bell.
     pub(super) watches: BTreeMap<SimulatedSource, Watch>,
@@ -180,16 +180,16 @@ pub(super) fn pass(until: Option<Duration>) -> bool {
         world.may_have_rung |= matches!(event, Event::Worker(_) | Event::Made(_) | Event::Order);
     });
     match event {
-        Event::Worker(number) => hands::work(number),
-        Event::Made(number) => hands::answer(number),
+        Event::Worker(number) => workers::work(number),
+        Event::Made(number) => workers::answer(number),
         Event::Order => orders::give(),
         event => within(|world| match event {
-            Event::Peer(number) => world.act(number),
-            Event::ToUs(wire) => world.deliver_to_us(wire),
-            Event::ToThem(wire) => world.deliver_to_them(wire),
-            Event::Established(wire) => world.establish(wire),
-            Event::Deferred(wire) => world.end_deferral(wire),
-            Event::GivenUp(wire) => world.give_up(wire),
+            Event::Peer(number) => world.peer_acts(number),
+            Event::ToUs(connection) => world.deliver_to_us(connection),
+            Event::ToThem(connection) => world.deliver_to_them(connection),
+            Event::Established(connection) => world.establish(connection),
+            Event::Deferred(connection) => world.end_deferral(connection),
+            Event::GivenUp(connection) => world.give_up(connection),
             Event::Worker(_) | Event::Made(_) | Event::Order => {}
         }),
     }
@@ -201,8 +201,8 @@ impl World {
     /// A world in which nothing has happened yet.
     pub(super) fn new(mut random: Rng, trace: Trace) -> Self {
         Self {
-            weather: Weather::new(&mut random),
-            terms: Terms::new(&mut random),
+            conditions: Conditions::new(&mut random),
+            bounds: Bounds::new(&mut random),
             random,
             trace,
             now: Duration::ZERO,
@@ -210,13 +210,13 @@ impl World {
             events: BinaryHeap::new(),
             events_scheduled: 0,
             last_event_at: Duration::ZERO,
-            wires: Vec::new(),
-            doors: Vec::new(),
+            connections: Vec::new(),
+            listeners: Vec::new(),
             peers: Vec::new(),
-            hands: Vec::new(),
-            works: Vec::new(),
+            workers: Vec::new(),
+            jobs: Vec::new(),
             services: Vec::new(),
-            stop: Stop::default(),
+            orders: Orders::default(),
             watches: BTreeMap::new(),
             bell: None,
             outbox: None,
@@ -297,7 +297,7 @@ impl World {
     pub(super) fn spend(&mut self) {
         let nanoseconds = self.random.u64(300..20_000);
         self.now += Duration::from_nanos(nanoseconds);
-        if self.chance(self.weather.preemptions) {
+        if self.chance(self.conditions.preemptions) {
             let time = self.up_to(Duration::from_millis(3));
             self.now += time;
         }
@@ -315,13 +315,13 @@ impl World {
 
     /// How long packets are under way.
     pub(super) fn latency(&mut self) -> Duration {
-        let max = self.weather.latency_max;
+        let max = self.conditions.latency_max;
         Duration::from_micros(1) + self.up_to(max)
     }
 
     /// How many bytes go at once, at the most.
     pub(super) fn piece(&mut self) -> usize {
-        if self.chance(self.weather.small_pieces) {
+        if self.chance(self.conditions.small_pieces) {
             self.random.usize(1..=64)
         } else {
             usize::MAX

@@ -6,7 +6,10 @@ use fastrand::Rng;
 
 /// How often things go wrong, and how long they take. Rates are times in a million.
 #[derive(Debug)]
-pub(super) struct Weather {
+pub(super) struct Conditions {
+    /// All rates are zero.
+    is_calm: bool,
+
     /// A packet is under way for at most so long. Short enough for a handshake to be over when a
     /// stop closes the listeners.
     pub(super) latency_max: Duration,
@@ -49,7 +52,17 @@ pub(super) struct Weather {
     pub(super) descriptors_max: usize,
 }
 
-impl Weather {
+impl Conditions {
+    /// Whether accept(2) never fails.
+    pub(super) fn accepts_always(&self) -> bool {
+        self.accept_failures == 0 && self.descriptors_max == usize::MAX
+    }
+
+    /// Whether nothing fails and nobody has to wait for the processor for long.
+    pub(super) fn are_calm(&self) -> bool {
+        self.is_calm && self.accepts_always()
+    }
+
     /// Calm half of the time.
     pub(super) fn new(random: &mut Rng) -> Self {
         let is_calm = random.bool();
@@ -61,7 +74,9 @@ impl Weather {
             }
         };
         Self {
-            small_pieces: rate(600_000),
+            is_calm,
+            // Nearly always, or a turn would never come to the end of its quantum.
+            small_pieces: if rate(1) > 0 { 990_000 } else { rate(600_000) },
             interrupts: rate(100_000),
             socket_failures: rate(3_000),
             accept_failures: rate(200_000),
