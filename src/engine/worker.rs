@@ -169,8 +169,11 @@ impl Worker {
             Next::Closed => self.outbox.send_quietly(Home::Closed(connection)),
             Next::Shed => self.outbox.send(Home::Shed(connection)),
         };
-        // An acceptor that is gone has counted all that were open; the socket closes here.
-        drop(home);
+        // An acceptor that is gone has counted all that were open; the socket closes here, and a part of
+        // a reply must not look like the whole.
+        if let Err(Home::Waits(mut connection, _) | Home::Again(mut connection)) = home {
+            connection.abort(Outcome::Abandoned);
+        }
         let turn = clock::since(now);
         metrics.idle_after(turn);
         if is_new && !is_shed {
