@@ -78,7 +78,9 @@ impl Discipline {
             self.interval_ends = now + INTERVAL;
             self.shortest_wait = waited;
         }
-        let is_late = self.is_overloaded && waited > 2 * target;
+        // A queue in which one has waited for an interval has stood for one.
+        let is_overloaded = self.is_overloaded || (waited > INTERVAL && !target.is_zero());
+        let is_late = is_overloaded && waited > 2 * target;
         let is_worth_it = Duration::from_nanos(self.mean_turn_nanoseconds) >= WORTH_SHEDDING;
         waited > max || (is_late && is_worth_it && !keeps_to_share)
     }
@@ -133,8 +135,14 @@ mod tests {
     fn nobody_waits_longer_than_the_bound() {
         let mut now = Instant::now();
         let mut slow = discipline(now, WAITS, MILLISECOND);
-        assert_eq!(shed(&mut slow, &mut now, 1, 500), 0);
-        assert_eq!(shed(&mut slow, &mut now, 3, 501), 3);
+        assert_eq!(shed(&mut slow, &mut now, 1, 100), 0, "a burst");
+        assert_eq!(
+            shed(&mut slow, &mut now, 3, 101),
+            3,
+            "longer than one lasts"
+        );
+        assert!(!slow.sheds(500 * MILLISECOND, true, now));
+        assert!(slow.sheds(501 * MILLISECOND, true, now));
         let target = Duration::ZERO;
         let mut without_aim = discipline(now, Waits { target, ..WAITS }, MILLISECOND);
         assert_eq!(shed(&mut without_aim, &mut now, 300, 500), 0);

@@ -142,6 +142,11 @@ impl Poller {
         self.events.len()
     }
 
+    /// Whether there may have been more than the last wait gave.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() == EVENTS_MAX
+    }
+
     /// Event number `index` of the last wait.
     pub(super) fn event(&self, index: usize) -> Key {
         self.events[index]

@@ -19,6 +19,10 @@ const HOPELESS_ERRORS: usize = 100;
 /// Errors of accept(2) in a row that make even harmless ones suspicious.
 pub(super) const ERRORS_IN_A_ROW_MAX: usize = 16;
 
+/// Listeners that are looked at in a turn without the poller's having told of them: what is looked at
+/// in vain costs a system call.
+pub(super) const LISTENERS_PER_LOOK: usize = 16;
+
 /// How far a listener is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -141,6 +145,21 @@ impl Listening {
 impl Acceptor {
     pub(super) fn listener_is_ready(&mut self, number: u32) {
         self.ready.push(number as usize);
+    }
+
+    /// The poller tells in the order in which things happen, and of a crowd that is thousands before a
+    /// listener's turn comes: takes some as if it had told of them.
+    pub(super) fn look_at_listeners(&mut self) {
+        let count = self.listeners.len();
+        let numbers = (0..count.min(LISTENERS_PER_LOOK)).map(|step| (self.turn + step) % count);
+        for number in numbers {
+            let is_wanted = self.listeners[number].as_ref().is_some_and(|listening| {
+                listening.stage == Stage::Open && listening.paused_until.is_none()
+            });
+            if is_wanted && !self.ready.contains(&number) {
+                self.ready.push(number);
+            }
+        }
     }
 
     /// Looks at the kernel's queues, now and then, and as long as there is something in them.

@@ -209,6 +209,9 @@ impl Acceptor {
                 },
             }
         }
+        if self.poller.is_full() {
+            self.look_at_listeners();
+        }
     }
 
     fn take_messages(&mut self, now: Instant) {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::engine::acceptor::Acceptor;
 use crate::engine::acceptor::drain::REST;
-use crate::engine::acceptor::listening::Stage;
+use crate::engine::acceptor::listening::{LISTENERS_PER_LOOK, Stage};
 use crate::engine::change::{Change, Retired};
 use crate::engine::connection::Connection;
 use crate::engine::home::Home;
@@ -299,4 +299,31 @@ fn nobody_who_waits_for_a_reply_makes_room() {
     assert!(!acceptor.make_room(later));
     assert!(!acceptor.relieve(Errno::MFILE, later));
     assert_eq!(acceptor.room.open(), 2);
+}
+
+/// Behind a crowd, listeners are not waited for until the poller's turn comes to them.
+#[test]
+fn some_listeners_are_looked_at_each_turn_and_all_of_them_in_a_while() {
+    let metrics = metrics();
+    let mut acceptor = acceptor(&metrics);
+    let held: Vec<_> = (0..2 * LISTENERS_PER_LOOK)
+        .map(|_| listen(&mut acceptor))
+        .collect();
+    let mut looked_at = std::collections::HashSet::new();
+    for turn in 0..held.len() {
+        acceptor.turn = turn;
+        acceptor.ready.clear();
+        acceptor.look_at_listeners();
+        acceptor.look_at_listeners();
+        assert_eq!(acceptor.ready.len(), LISTENERS_PER_LOOK, "each once");
+        looked_at.extend(acceptor.ready.iter().copied());
+    }
+    assert_eq!(looked_at.len(), held.len());
+    acceptor.rest(true).expect("they rest");
+    acceptor.ready.clear();
+    acceptor.look_at_listeners();
+    assert!(
+        acceptor.ready.is_empty(),
+        "one that rests is not accepted from"
+    );
 }
